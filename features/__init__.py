@@ -1,0 +1,1 @@
+"""What we know of a person at a moment. Knows nothing of models."""

@@ -1,0 +1,1 @@
+"""What people did, as numbers: feature definitions, the catalogue and its renderers."""

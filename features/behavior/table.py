@@ -1,0 +1,221 @@
+"""The table renderer: feature definitions over a scene, as Ibis expressions.
+
+Grain in: a scene (rows of people at moments, with the events known then). Grain out: one row per
+row id, one float64 column per definition, in the definitions' order.
+
+How it goes, for all event types and windows at once:
+
+1. `history` grouped by (row, event type): counts and sums of every window, first and last time.
+2. Distinct values: grouped by (row, event type, value) with the latest time. A value is in the
+   window exactly when its latest time is, so one grouping serves every window with exact edges.
+   Active days are the distinct local days.
+3. Silences: distinct event times of a (row, event type), and the squares of their distances.
+4. The three are joined by (row, event type), then one left join per event type makes the row wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from features import time
+from features.behavior import definitions as d
+from features.behavior.scene import Scene
+from features.time import MICROS_PER_DAY, MICROS_PER_SECOND, Window
+
+KEY = ("row_id", "event_type")
+
+
+def render(scene: Scene, definitions: Sequence[d.Definition]) -> pa.Table:
+    """Return the features of every row of the scene: float64 columns, nulls where unknown."""
+    engine = scene.engine
+    behaviour = engine.hold(_by_type(scene, definitions))
+    wide = _widen(scene, behaviour, definitions)
+    rows = engine.arrow(wide.order_by("row_id"))
+    engine.drop(behaviour)
+    return rows.drop_columns("row_id")
+
+
+def matrix_of(features: pa.Table) -> NDArray[np.float64]:
+    """Return rendered features as a matrix (rows, features), null = NaN."""
+    matrix = np.empty((features.num_rows, features.num_columns), dtype=np.float64)
+    for position, column in enumerate(features.columns):
+        values = column.to_numpy(zero_copy_only=False)
+        matrix[:, position] = np.asarray(values, dtype=np.float64)
+    return matrix
+
+
+def _by_type(scene: Scene, definitions: Sequence[d.Definition]) -> ir.Table:
+    """Return every measure by row and event type: steps 1 to 3."""
+    history = scene.history
+    used = {e for e in (getattr(x, "event", None) for x in definitions) if e is not None}
+    history = history.filter(history.event_type.isin(sorted(used)))
+    joined = _counts_and_sums(history, definitions)
+    values = {x.attribute for x in definitions if isinstance(x, d.Distinct)}
+    tables = [_distinct(history, f"attr_{n}", _windows(definitions, d.Distinct, n), f"distinct_{n}")
+              for n in sorted(values)]  # fmt: skip
+    if days := _windows(definitions, d.ActiveDays):
+        tables.append(_distinct(history, "local_day", days, "active_days"))
+    if any(isinstance(x, d.Gap) for x in definitions):
+        tables.append(_silences(history))
+    for table in tables:
+        joined = joined.left_join(table, KEY).drop("row_id_right", "event_type_right")
+    return joined
+
+
+def _windows(
+    definitions: Iterable[d.Definition],
+    kind: type[d.Count | d.Sum | d.Distinct | d.ActiveDays],
+    attribute: str | None = None,
+) -> list[Window]:
+    found = {
+        x.window
+        for x in definitions
+        if isinstance(x, kind) and getattr(x, "attribute", None) == attribute
+    }
+    return sorted(found)
+
+
+def _counts_and_sums(history: ir.Table, definitions: Sequence[d.Definition]) -> ir.Table:
+    inside = {
+        str(window): time.within_lookback(history.event_time, history.as_of, window)
+        for window in {w for x in definitions for w in _window_fields(x)}
+    }
+    measures: dict[str, ir.Value] = {
+        "first": history.event_time.min(),
+        "last": history.event_time.max(),
+    }
+    for window in sorted({w for x in definitions for w in _count_windows(x)}):
+        measures[f"count_{window}"] = history.count(where=inside[str(window)])
+    for name in sorted({x.attribute for x in definitions if isinstance(x, d.Sum)}):
+        for window in _windows(definitions, d.Sum, name):
+            column = history[f"attr_{name}"]
+            measures[f"sum_{name}_{window}"] = column.sum(where=inside[str(window)])
+    return history.group_by(*KEY).aggregate(**measures)
+
+
+def _window_fields(definition: d.Definition) -> list[Window]:
+    found = (getattr(definition, name, None) for name in ("window", "short", "long"))
+    return [window for window in found if window is not None]
+
+
+def _count_windows(definition: d.Definition) -> list[Window]:
+    return _window_fields(definition) if isinstance(definition, d.Count | d.Trend) else []
+
+
+def _distinct(history: ir.Table, column: str, windows: list[Window], name: str) -> ir.Table:
+    known = history.filter(history[column].notnull())
+    latest = known.group_by(*KEY, "as_of", column).aggregate(latest=known.event_time.max())
+    return latest.group_by(*KEY).aggregate(
+        **{
+            f"{name}_{window}": latest.count(
+                where=time.within_lookback(latest.latest, latest.as_of, window)
+            )
+            for window in windows
+        }
+    )
+
+
+def _silences(history: ir.Table) -> ir.Table:
+    """Return moments (distinct event times), squares of silences in whole seconds, and the last."""
+    moments = history.select(*KEY, "event_time").distinct()
+    order = ibis.window(group_by=list(KEY), order_by="event_time")
+    before = moments.mutate(before=moments.event_time.lag().over(order))
+    second = before.event_time // MICROS_PER_SECOND - before.before // MICROS_PER_SECOND
+    gaps = before.mutate(gap=before.event_time - before.before, square=second * second)
+    return gaps.group_by(*KEY).aggregate(
+        moments=gaps.count(),
+        squares=gaps.square.sum(),
+        last_gap=gaps.gap.argmax(gaps.event_time),
+    )
+
+
+def _widen(scene: Scene, behaviour: ir.Table, definitions: Sequence[d.Definition]) -> ir.Table:
+    """One left join per event type; then every definition is a formula over the wide row."""
+    events = list(dict.fromkeys(e for x in definitions if (e := getattr(x, "event", None))))
+    measures = [name for name in behaviour.columns if name not in KEY]
+    wide = scene.spine
+    for event in events:
+        some = behaviour.filter(behaviour.event_type == event)
+        named = some.select(
+            __row=some.row_id, **{f"{event}/{name}": some[name] for name in measures}
+        )
+        wide = wide.left_join(named, wide.row_id == named["__row"]).drop("__row")
+    if any(isinstance(x, d.Tenure) for x in definitions):
+        seen = scene.history.group_by("row_id").aggregate(__first=scene.history.event_time.min())
+        wide = wide.left_join(seen, "row_id").drop("row_id_right")
+    columns = {x.feature.name: _formula(wide, x, definitions) for x in definitions}
+    return wide.select("row_id", **{n: v.cast("float64") for n, v in columns.items()})
+
+
+def _formula(
+    wide: ir.Table, definition: d.Definition, definitions: Sequence[d.Definition]
+) -> ir.Value:
+    """Return a definition's value over a wide row."""
+    match definition:
+        case d.Count(event, window):
+            return wide[f"{event}/count_{window}"].fill_null(0)
+        case d.ActiveDays(event, window):
+            return wide[f"{event}/active_days_{window}"].fill_null(0)
+        case d.Sum(event, attribute, window):
+            return wide[f"{event}/sum_{attribute}_{window}"].fill_null(0)
+        case d.Distinct(event, attribute, window):
+            return wide[f"{event}/distinct_{attribute}_{window}"].fill_null(0)
+        case d.DaysSince(event):
+            return time.days_between(wide[f"{event}/last"], wide.as_of)
+        case d.DaysSinceFirst(event):
+            return time.days_between(wide[f"{event}/first"], wide.as_of)
+        case d.Tenure():
+            return time.days_between(wide["__first"], wide.as_of)
+        case d.Gap(event, measure):
+            return _gap(wide, event, measure)
+        case d.Trend(event, short, long):
+            recent = wide[f"{event}/count_{short}"].cast("float64")
+            whole = wide[f"{event}/count_{long}"].nullif(0).cast("float64")
+            return recent / whole * (long.micros / short.micros)
+        case d.NumberAttribute(attribute):
+            return wide[f"profile_{attribute}"]
+        case d.DaysSinceAttribute(attribute):
+            return time.days_between(wide[f"profile_{attribute}"], wide.as_of)
+        case d.CategoryIs(attribute, value, _):
+            return _category(wide, attribute, value, definitions)
+        case d.IdentityCount(namespace):
+            return wide[f"identities_{namespace}"]
+
+
+def _gap(wide: ir.Table, event: str, measure: d.GapMeasure) -> ir.Value:
+    first, last = wide[f"{event}/first"], wide[f"{event}/last"]
+    gaps = (wide[f"{event}/moments"] - 1).nullif(0)
+    if measure == "mean":
+        return (last - first) / (gaps * MICROS_PER_DAY)
+    if measure == "last":
+        return wide[f"{event}/last_gap"] / MICROS_PER_DAY
+    if measure == "ratio":
+        return (wide.as_of - last) / (last - first).nullif(0) * gaps.cast("float64")
+    # Population deviation from exact integers: sqrt(n·Σg² - (Σg)²) / n, in seconds.
+    count = gaps.cast("float64")
+    total = (last // MICROS_PER_SECOND - first // MICROS_PER_SECOND).cast("float64")
+    squares = wide[f"{event}/squares"].cast("float64")
+    spread = ibis.greatest(count * squares - total * total, ibis.literal(0.0))
+    return spread.sqrt() / count / (MICROS_PER_DAY / MICROS_PER_SECOND)
+
+
+def _category(
+    wide: ir.Table, attribute: str, value: str | None, definitions: Sequence[d.Definition]
+) -> ir.Value:
+    column = wide[f"profile_{attribute}"].cast("string")
+    if value is not None:
+        return (column == value).fill_null(False).cast("int64")
+    listed = [
+        x.value
+        for x in definitions
+        if isinstance(x, d.CategoryIs) and x.attribute == attribute and x.value is not None
+    ]
+    unlisted = reduce(lambda known, name: known & (column != name), listed, column.notnull())
+    return unlisted.fill_null(False).cast("int64")

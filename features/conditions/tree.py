@@ -1,0 +1,297 @@
+"""The typed tree of a condition: what every renderer reads.
+
+Only the parser (or code that knows the names) builds it, so a tree holds known names and literals
+of the right kind. Every node is a value: equal conditions are equal trees.
+
+Every atom is two-valued. An unknown attribute, a person never scored, a mean of no events make the
+atom false; `not` then makes it true. So `country != "France"` is false for a person whose country
+is unknown, and `not country = "France"` is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, TypeVar
+
+from features.conditions.vocabulary import AttributeKind, Kind
+from features.time import Window
+
+Operator = Literal["=", "!=", "<", "<=", ">", ">="]
+Measure = Literal[
+    "count", "sum", "mean", "min", "max", "distinct", "days_since", "active_days"
+]  # fmt: skip
+ScoreField = Literal["score", "probability", "percentile", "bucket"]
+Direction = Literal["raises", "lowers"]
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A literal moment: UTC microseconds."""
+
+    micros: int
+
+
+Scalar = Decimal | str | bool | Instant
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A profile attribute as known at as_of. Null = unknown."""
+
+    name: str
+    kind: AttributeKind
+
+
+@dataclass(frozen=True)
+class EventAttribute:
+    """An attribute of the event at hand, inside `where`. Null = the event does not say."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Score:
+    """One field of a person's score for a goal. Null = not scored."""
+
+    goal: str
+    field: ScoreField
+
+    @property
+    def kind(self) -> AttributeKind:
+        """Text for the bucket, else a number."""
+        return "text" if self.field == "bucket" else "number"
+
+
+@dataclass(frozen=True)
+class EventFilter:
+    """Events of one type known at as_of that pass `where`, in `[as_of - window, as_of)`.
+
+    `window` None lets the whole history count.
+    """
+
+    event: str
+    where: Condition | None = None
+    window: Window | None = None
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A number made of a person's events.
+
+    count, sum, distinct and active_days are 0 where no event passes; mean, min, max and days_since
+    are null. `attribute` is set for sum, mean, min, max and distinct.
+    """
+
+    measure: Measure
+    events: EventFilter
+    attribute: str | None = None
+
+    @property
+    def kind(self) -> AttributeKind:
+        """Always a number."""
+        return "number"
+
+
+Value = Attribute | EventAttribute | Score | Aggregate
+
+
+@dataclass(frozen=True)
+class Compare:
+    """A value against one literal of its kind. False where the value is null."""
+
+    value: Value
+    operator: Operator
+    literal: Scalar
+
+
+@dataclass(frozen=True)
+class In:
+    """A value equal to one of several literals. False where the value is null."""
+
+    value: Value
+    literals: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Contains:
+    """A text holding another, letter for letter (case counts). False where null."""
+
+    value: Value
+    text: str
+
+
+@dataclass(frozen=True)
+class StartsWith:
+    """A text beginning with another, letter for letter (case counts). False where null."""
+
+    value: Value
+    text: str
+
+
+@dataclass(frozen=True)
+class Exists:
+    """A value that is known."""
+
+    value: Value
+
+
+@dataclass(frozen=True)
+class AnyEvent:
+    """At least one event passes the filter."""
+
+    events: EventFilter
+
+
+@dataclass(frozen=True)
+class HasIdentity:
+    """The profile holds an identity of this namespace."""
+
+    namespace: str
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A reason (its code) is among a score's factors and pushes this way."""
+
+    goal: str
+    reason: str
+    direction: Direction
+
+
+@dataclass(frozen=True)
+class InSegment:
+    """The profile is a member of another segment."""
+
+    segment: str
+
+
+@dataclass(frozen=True)
+class And:
+    """All of at least two terms, none of which is itself an And. Built by `all_of`."""
+
+    terms: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class Or:
+    """At least one of at least two terms, none of which is itself an Or. Built by `any_of`."""
+
+    terms: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class Not:
+    """The opposite of a term."""
+
+    term: Condition
+
+
+Atom = (
+    Compare | In | Contains | StartsWith | Exists | AnyEvent | HasIdentity | Factor | InSegment
+)  # fmt: skip
+Condition = And | Or | Not | Atom
+
+
+def all_of(terms: Iterable[Condition]) -> Condition:
+    """Join terms with `and`; nested Ands become one, a single term stays itself."""
+    flat = tuple(
+        inner for term in terms for inner in (term.terms if isinstance(term, And) else (term,))
+    )
+    return flat[0] if len(flat) == 1 else And(flat)
+
+
+def any_of(terms: Iterable[Condition]) -> Condition:
+    """Join terms with `or`; nested Ors become one, a single term stays itself."""
+    flat = tuple(
+        inner for term in terms for inner in (term.terms if isinstance(term, Or) else (term,))
+    )
+    return flat[0] if len(flat) == 1 else Or(flat)
+
+
+def atoms(condition: Condition) -> Iterator[Atom]:
+    """Yield the atoms of a condition from left to right, without those inside `where`."""
+    match condition:
+        case And(terms) | Or(terms):
+            for term in terms:
+                yield from atoms(term)
+        case Not(term):
+            yield from atoms(term)
+        case _:
+            yield condition
+
+
+Node = TypeVar("Node", Attribute, EventAttribute, Score, Aggregate)
+
+
+def values(condition: Condition, kind: type[Node]) -> Iterator[Node]:
+    """Yield the values of one class that the atoms of a condition look at."""
+    for atom in atoms(condition):
+        if isinstance(atom, Compare | In | Contains | StartsWith | Exists) and isinstance(
+            atom.value, kind
+        ):
+            yield atom.value
+
+
+def event_filters(condition: Condition) -> tuple[EventFilter, ...]:
+    """Return the event filters of a condition, each once, in order of appearance."""
+    found: dict[EventFilter, None] = {}
+    for atom in atoms(condition):
+        if isinstance(atom, AnyEvent):
+            found[atom.events] = None
+        elif isinstance(atom, Compare | In) and isinstance(atom.value, Aggregate):
+            found[atom.value.events] = None
+    return tuple(found)
+
+
+def events_used(condition: Condition) -> frozenset[str]:
+    """Return the event types whose history a condition needs."""
+    return frozenset(found.event for found in event_filters(condition))
+
+
+def longest_window(condition: Condition) -> Window | None:
+    """Return the longest look-back needed; None when all the history counts.
+
+    A condition without events has no need of history: ask `events_used` first.
+    """
+    windows = [found.window for found in event_filters(condition)]
+    bounded = [window for window in windows if window is not None]
+    return max(bounded) if windows and len(bounded) == len(windows) else None
+
+
+@dataclass(frozen=True)
+class Uses:
+    """The names a condition depends on, by sort. `event_attributes` are (event, attribute)."""
+
+    events: frozenset[str]
+    event_attributes: frozenset[tuple[str, str]]
+    attributes: frozenset[str]
+    identities: frozenset[str]
+    goals: frozenset[str]
+    segments: frozenset[str]
+
+
+def uses(condition: Condition) -> Uses:
+    """Return every name a condition depends on, those inside `where` included."""
+    found = tuple(atoms(condition))
+    factors = {atom.goal for atom in found if isinstance(atom, Factor)}
+    return Uses(
+        events=events_used(condition),
+        event_attributes=frozenset(_event_attributes(condition)),
+        attributes=frozenset(value.name for value in values(condition, Attribute)),
+        identities=frozenset(atom.namespace for atom in found if isinstance(atom, HasIdentity)),
+        goals=frozenset(factors | {value.goal for value in values(condition, Score)}),
+        segments=frozenset(atom.segment for atom in found if isinstance(atom, InSegment)),
+    )
+
+
+def _event_attributes(condition: Condition) -> Iterator[tuple[str, str]]:
+    for value in values(condition, Aggregate):
+        if value.attribute is not None:
+            yield value.events.event, value.attribute
+    for events in event_filters(condition):
+        if events.where is not None:
+            for inner in values(events.where, EventAttribute):
+                yield events.event, inner.name

@@ -1,0 +1,76 @@
+"""Errors that carry facts: what is wrong, where, and what to do about it.
+
+Every error a user can cause derives from `LikelierError` and has a stable `code`. The facts stay
+attributes in `details`, so the command line, the API and `--json` output show the same error in
+their own dress. Rooms define their own errors beside the code that raises them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LikelierError(Exception):
+    """Base of every error caused by input, settings or surroundings rather than by a defect.
+
+    `code` is stable and machine-readable, `message` says what is wrong and where, `hint` which
+    action mends it, `details` holds the facts (JSON-ready values only).
+    """
+
+    code = "error"
+    status = 400
+
+    def __init__(self, message: str, *, hint: str = "", **details: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.message} Hint: {self.hint}" if self.hint else self.message
+
+    def body(self) -> dict[str, object]:
+        """Return the one error shape: `{"error": {"code", "message", "hint", "details"}}`."""
+        return {
+            "error": {
+                "code": self.code,
+                "message": self.message,
+                "hint": self.hint,
+                "details": self.details,
+            }
+        }
+
+
+class SettingsError(LikelierError):
+    """A project file that cannot be used as it stands."""
+
+    code = "bad_settings"
+
+
+class SourceError(LikelierError):
+    """A source that cannot be read or mapped."""
+
+    code = "bad_source"
+
+
+class StoreError(LikelierError):
+    """A store that is missing, locked, or holds something unexpected."""
+
+    code = "store_unavailable"
+    status = 503
+
+
+class TimeError(LikelierError):
+    """A window, an instant or a time zone that cannot be understood."""
+
+    code = "bad_time"
+
+
+def did_you_mean(missing: str, available: Iterable[str]) -> str:
+    """Return a hint naming the nearest of `available`, or listing them when none is near."""
+    names = sorted(available)
+    near = difflib.get_close_matches(missing, names, n=1)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    return f"Known here: {', '.join(names)}." if names else "Nothing of this kind is known here."

@@ -1,0 +1,1 @@
+"""Who is who at a moment: namespaces, links, components and linking rules."""

@@ -1,0 +1,1 @@
+"""The unified profile: merged attributes, consents and contacts."""

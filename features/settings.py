@@ -1,0 +1,423 @@
+"""The project file `likelier.yaml` as frozen typed values.
+
+Unknown keys are refused, `${ENV}` is filled in, and nothing is read when this module is imported.
+Every error names the key, what stood there and what was expected.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+
+from features.errors import SettingsError, TimeError, did_you_mean
+from features.time import Window, zone
+
+FILE_NAME = "likelier.yaml"
+
+_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def _window(value: object) -> Window:
+    if isinstance(value, Window):
+        return value
+    try:
+        return Window.parse(str(value))
+    except TimeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _zone(name: str) -> str:
+    try:
+        return zone(name).key
+    except TimeError as error:
+        raise ValueError(str(error)) from error
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+Length = Annotated[Window, BeforeValidator(_window), PlainSerializer(str)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Sql = Annotated[str, BeforeValidator(str), Field(min_length=1, max_length=2_000)]
+
+
+class Settings(BaseModel):
+    """Base of every settings object: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Engine(Settings):
+    """Where tables are computed."""
+
+    kind: Literal["duckdb"] = "duckdb"
+    """The engine. DuckDB, inside this process."""
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    """Threads of tables and of training: fixed, so that results do not depend on the machine."""
+    memory_limit: Annotated[str, Field(pattern=r"^[0-9]+(MB|GB)$")] = "2GB"
+    """Memory the engine may use before it spills to disk."""
+
+
+class Mlflow(Settings):
+    """Where training is tracked. Relative paths are relative to the project folder."""
+
+    tracking_uri: str = "sqlite:///.likelier/mlflow.db"
+    """An MLflow tracking store: a sqlite file or a server."""
+    artifacts: str = ".likelier/mlartifacts"
+    """Folder or URL of the run artifacts."""
+
+
+class Source(Settings):
+    """One source of rows; columns are mapped by SQL expressions over the source's columns."""
+
+    name: Name
+    """Name of the source, unique in the project."""
+    kind: Literal["events", "records"]
+    """`events`: things that happened. `records`: versions of what is said of a person."""
+    path: str
+    """A file, a folder or a glob; relative to the project folder."""
+    format: Literal["csv", "jsonl", "parquet", "lines"] | None = None
+    """`csv`, `jsonl`, `parquet` or `lines` (one text column `line`); by default from the ending."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """Column separator of CSV files."""
+    time_zone: Zone | None = None
+    """Time zone of naive times in this source; the project's by default."""
+    event_time: Sql | None = None
+    """When it happened (events)."""
+    received_at: Sql | None = None
+    """When the row became known. Without it a row counts as known when it happened."""
+    known_from: Sql | None = None
+    """When a version of a record became known (records)."""
+    event_id: Sql | None = None
+    """A unique id of the event; by default made from the row's content."""
+    event_type: Sql | None = None
+    """What happened: a name such as `purchase` (events)."""
+    identities: Annotated[dict[Name, Sql], Field(min_length=1)]
+    """Namespace to expression: who the row is about."""
+    attributes: dict[Name, Sql] = {}
+    """Attributes of the event."""
+    profile: dict[Name, Sql] = {}
+    """Attributes of the person, dated by the row."""
+    constant: tuple[Name, ...] = ()
+    """Profile attributes that never change, known always (date or country of birth)."""
+    consent: dict[Name, Sql] = {}
+    """Purpose to a yes/no expression: may we use this person's data for it?"""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Source:
+        if self.kind == "events" and not (self.event_time and self.event_type):
+            raise ValueError("a source of events needs event_time and event_type")
+        if self.kind == "records" and (self.event_time or self.event_type or self.attributes):
+            raise ValueError("a source of records has no event_time, event_type or attributes")
+        if unknown := set(self.constant) - set(self.profile):
+            raise ValueError(f"constant names attributes that profile lacks: {sorted(unknown)}")
+        return self
+
+
+NamespaceType = Literal[
+    "person", "email", "phone", "device", "cookie", "session", "household", "partner"
+]
+NEVER_LINK = ("household", "partner")
+ANONYMOUS_TYPES = ("device", "cookie", "session")
+
+
+class Namespace(Settings):
+    """A kind of identity. The order in `namespaces` is their priority, highest first."""
+
+    name: Name
+    """Name used in sources: the part of an identity before the colon."""
+    type: NamespaceType
+    """What it identifies. `household` and `partner` never link."""
+    unique: bool = False
+    """A person has at most one value of it."""
+    pii: bool = False
+    """Normalised and kept as SHA-256; the raw value lives only in `contacts`."""
+
+
+class Identity(Settings):
+    """How rows become people."""
+
+    namespaces: Annotated[tuple[Namespace, ...], Field(min_length=1)]
+    """Namespaces in priority order, highest first."""
+    junk: tuple[str, ...] = ()
+    """Values that identify nobody, in addition to the built-in list; compared without case."""
+    max_fan_out: Annotated[int, Field(ge=1)] = 20
+    """An identity seen with more values of a person namespace than this makes no links."""
+    max_identities: Annotated[int, Field(ge=2)] = 50
+    """Identities a profile may have, sessions not counted."""
+
+    @model_validator(mode="after")
+    def _ranks(self) -> Identity:
+        anonymous = [n for n in self.namespaces if n.type in ANONYMOUS_TYPES]
+        for namespace in anonymous:
+            if namespace.unique:
+                raise ValueError(f"{namespace.name}: a {namespace.type} cannot be unique")
+        people = [i for i, n in enumerate(self.namespaces) if n.type == "person"]
+        first = next((i for i, n in enumerate(self.namespaces) if n in anonymous), None)
+        if first is not None and any(i > first for i in people):
+            raise ValueError(f"{self.namespaces[first].name}: ranks above a person namespace")
+        _refuse_repeats("namespaces", [n.name for n in self.namespaces])
+        return self
+
+    def namespace(self, name: str) -> Namespace:
+        """Return the namespace called `name`; raise `SettingsError` when there is none."""
+        for namespace in self.namespaces:
+            if namespace.name == name:
+                return namespace
+        raise SettingsError(
+            f"There is no namespace {name!r}.",
+            hint=did_you_mean(name, [n.name for n in self.namespaces]),
+        )
+
+
+class Features(Settings):
+    """Which behaviour is measured."""
+
+    windows: Annotated[tuple[Length, ...], Field(min_length=1)] = tuple(
+        Window.parse(text) for text in ("7d", "30d", "90d", "180d", "365d")
+    )
+    """Look-back windows of counts, sums and distinct counts."""
+    events: tuple[str, ...] = ()
+    """Event types that make features; all of them by default."""
+    max_event_types: Annotated[int, Field(ge=1)] = 40
+    """Event types used when none are named: the most frequent ones."""
+    categories: Annotated[int, Field(ge=1, le=100)] = 10
+    """Most frequent values of a categorical profile attribute that get a column of their own."""
+
+
+class Goal(Settings):
+    """What is predicted, of whom, and over which window."""
+
+    name: Name
+    """Name of the goal: `churn` makes `churn.score`."""
+    kind: Literal["churn", "conversion"]
+    """Which wording and colours: a high churn score is bad news, a high conversion score good."""
+    outcome: str
+    """Condition over the outcome window: true for the people counted as positive."""
+    outcome_window: Length
+    """How far ahead the outcome is looked for."""
+    gap: Length | None = None
+    """Time between as_of and the outcome window."""
+    eligible: str | None = None
+    """Condition, known at as_of, for the people who are scored; by default active in 45 days."""
+    spine: Literal["calendar", "at_events"] = "calendar"
+    """`calendar`: scored in batch at dates. `at_events`: scored while the person is on the page."""
+    min_people: Annotated[int, Field(ge=2)] = 50
+    """People needed with and without the outcome before a model is trained."""
+
+
+class Training(Settings):
+    """How models are trained."""
+
+    seed: Annotated[int, Field(ge=0)] = 7
+    """Seed of everything drawn at random."""
+    max_snapshots: Annotated[int, Field(ge=1, le=60)] = 12
+    """Snapshots used for one goal, newest first."""
+
+
+class Segment(Settings):
+    """A named list of people, defined by a condition."""
+
+    name: Name
+    """Name used in conditions, files and addresses."""
+    title: str = ""
+    """What people call it; the name by default."""
+    where: str
+    """Condition over attributes, behaviour, scores and factors."""
+    export: tuple[Name, ...] = ()
+    """Destinations it is written to."""
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of members kept out of every export, to measure lift."""
+
+
+class Destination(Settings):
+    """Where a segment is written."""
+
+    name: Name
+    """Name used in `export`."""
+    kind: Literal["file"] = "file"
+    """`file`: one file a build."""
+    format: Literal["csv", "jsonl", "parquet"] = "csv"
+    """File format."""
+    path: str = "exports/"
+    """Folder, relative to the project folder."""
+    purpose: Name
+    """Purpose the receiver uses the data for; people who opted out of it are left out."""
+    columns: Annotated[dict[Name, str], Field(min_length=1)]
+    """Column to field: `identity.NS`, `profile_id`, `profile.ATTR`, `GOAL.score`,
+    `GOAL.factors.1.label`."""
+
+
+class Serving(Settings):
+    """The scoring service."""
+
+    served_sample: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of answers written to the `served` log."""
+    max_batch: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    """Identities allowed in one `POST /score/batch`."""
+    max_body_bytes: Annotated[int, Field(ge=1_000)] = 1_000_000
+    """Largest request body."""
+
+
+class Project(Settings):
+    """The whole project file."""
+
+    project: Name
+    """Name of the project: models are registered as `PROJECT.GOAL`."""
+    time_zone: Zone = "UTC"
+    """Reads naive times, and defines days, hours and weekdays."""
+    engine: Engine = Engine()
+    """Where tables are computed."""
+    store: str = ".likelier"
+    """Folder of tables, journal, models and online store, relative to the project folder."""
+    mlflow: Mlflow = Mlflow()
+    """Where training is tracked."""
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    """Where rows come from."""
+    identity: Identity
+    """How rows become people."""
+    features: Features = Features()
+    """Which behaviour is measured."""
+    goals: tuple[Goal, ...] = ()
+    """What is predicted."""
+    training: Training = Training()
+    """How models are trained."""
+    scoring_interval: Length = Window.parse("7d")
+    """How often scores are renewed: a score expires after it, or its outcome window if shorter."""
+    segments: tuple[Segment, ...] = ()
+    """Lists of people."""
+    destinations: tuple[Destination, ...] = ()
+    """Where lists go."""
+    serving: Serving = Serving()
+    """The scoring service."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Project:
+        for key in ("sources", "goals", "segments", "destinations"):
+            _refuse_repeats(key, [item.name for item in getattr(self, key)])
+        known = {namespace.name for namespace in self.identity.namespaces}
+        for source in self.sources:
+            for name in source.identities:
+                if name not in known:
+                    raise ValueError(
+                        f"sources.{source.name}.identities: no namespace {name!r}. "
+                        + did_you_mean(name, known)
+                    )
+        destinations = {destination.name for destination in self.destinations}
+        for segment in self.segments:
+            for name in segment.export:
+                if name not in destinations:
+                    raise ValueError(
+                        f"segments.{segment.name}.export: no destination {name!r}. "
+                        + did_you_mean(name, destinations)
+                    )
+        return self
+
+    def source(self, name: str) -> Source:
+        """Return the source called `name`."""
+        return next(source for source in self.sources if source.name == name)
+
+
+def _refuse_repeats(key: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{key}: {name!r} is there twice")
+
+
+def load(folder: Path) -> Project:
+    """Read `likelier.yaml` in `folder`; raise `SettingsError` naming every key that is wrong."""
+    path = folder / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"There is no {FILE_NAME} in {str(folder)!r}.",
+            hint="Name the project folder with -p DIR, or write a starter with `likelier init`.",
+        ) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str = FILE_NAME) -> Project:
+    """Read the text of a project file; `where` names it in errors."""
+    try:
+        raw = yaml.safe_load(_fill_environment(text, where))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError(
+            f"{where}{line}: not readable as YAML: {getattr(error, 'problem', error)}.",
+            hint="Check the indentation and quotes of that line.",
+        ) from error
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{where} holds no settings.", hint="Start with `project: NAME`.")
+    try:
+        return Project.model_validate(raw)
+    except ValidationError as error:
+        raise _settings_error(where, error) from error
+
+
+def _fill_environment(text: str, where: str) -> str:
+    def fill(match: re.Match[str]) -> str:
+        value = os.environ.get(match[1])
+        if value is None:
+            line = text[: match.start()].count("\n") + 1
+            raise SettingsError(
+                f"{where}, line {line}: the environment variable {match[1]} is not set.",
+                hint=f"Run with {match[1]}=… in front of the command.",
+            )
+        return value
+
+    return _ENVIRONMENT.sub(fill, text)
+
+
+def _settings_error(where: str, error: ValidationError) -> SettingsError:
+    problems = [_problem(item) for item in error.errors()]
+    listed = "; ".join(f"{key}: {what}" for key, what, _ in problems)
+    hints = [hint for *_, hint in problems if hint]
+    return SettingsError(
+        f"{where}: {listed}.",
+        hint=hints[0] if hints else "The settings table in README.md lists every key.",
+        problems=[{"key": key, "problem": what} for key, what, _ in problems],
+    )
+
+
+def _problem(item: Any) -> tuple[str, str, str]:
+    key = ".".join(str(part) for part in item["loc"]) or "project file"
+    if item["type"] == "extra_forbidden":
+        return key, "unknown key", did_you_mean(str(item["loc"][-1]), _siblings(item["loc"]))
+    message = item["msg"].removeprefix("Value error, ").rstrip(".")
+    if item["type"] in ("missing", "value_error"):
+        return key, message, ""
+    return key, f"{message}, got {item['input']!r}", ""
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Project
+    for part in location[:-1]:
+        if isinstance(part, str) and part in model.model_fields:
+            inner = _model_inside(model.model_fields[part].annotation)
+            if inner is None:
+                break
+            model = inner
+    return list(model.model_fields)
+
+
+def _model_inside(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        if found := _model_inside(part):
+            return found
+    return None

@@ -1,0 +1,1 @@
+"""Readers of rows: events, records and consents, with validation and quarantine."""

@@ -1,0 +1,66 @@
+"""Which files a source consists of, and what their contents are called."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.settings import Source
+from features.sources.errors import NoFiles
+
+ENDINGS = {
+    ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
+    ".parquet": "parquet", ".txt": "lines", ".log": "lines",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source: `digest` is a hash of its content, so copies are recognised."""
+
+    source: Source
+    path: Path
+    format: str
+    digest: str
+
+
+def discover(source: Source, folder: Path) -> list[SourceFile]:
+    """Return the files of `source`, sorted by path; raise `NoFiles` when there are none."""
+    place = folder / source.path
+    if place.is_dir():
+        paths = [p for p in place.rglob("*") if p.is_file() and not p.name.startswith(".")]
+    else:
+        # Not Path.glob: the pattern may be absolute.
+        found = glob.glob(str(place), recursive=True)  # noqa: PTH207
+        paths = [Path(p) for p in found if Path(p).is_file()]
+    if not paths:
+        raise NoFiles(
+            f"sources.{source.name}.path: no file at {source.path!r}.",
+            hint=f"Paths are relative to the project folder ({folder.name}/); globs are allowed.",
+            source=source.name,
+        )
+    return [
+        SourceFile(source, path, source.format or _format(source, path), digest(path))
+        for path in sorted(paths)
+    ]
+
+
+def _format(source: Source, path: Path) -> str:
+    ending = next((s for s in reversed(path.suffixes) if s not in (".gz", ".zst")), "")
+    if ending not in ENDINGS:
+        raise NoFiles(
+            f"sources.{source.name}: the ending of {path.name!r} names no known format.",
+            hint="Set `format:` to csv, jsonl, parquet or lines.",
+        )
+    return ENDINGS[ending]
+
+
+def digest(path: Path) -> str:
+    """Return a hash of a file's content."""
+    hasher = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()

@@ -1,0 +1,389 @@
+"""All parts of all sources into the tables that the rest of the house reads.
+
+Every identity gets an integer key, numbered by (namespace priority, text), so that comparing keys
+compares priority first and text second. The keys belong to one version of these tables.
+
+`events` (an accepted event): source, event_id, identity_key (its primary identity), event_time,
+known_at, local_day, event_type, attr_*.
+`identity_index` (an identity ever seen): identity_key, identity, namespace.
+`links` (a pair of identities, a sighting): a, b (keys, a < b), event_time, known_at.
+`appearances` (an identity, a moment known): identity_key, owner (is the row's primary), known_at,
+event_time (earliest known then).
+`observations` (a stated profile attribute): identity_key, attribute, value (text), event_time,
+known_at, dated, source.
+`consents` (a stated consent): identity_key, purpose, allowed, event_time, known_at.
+`contacts` (a personal identity): identity_key, raw (the value as written last).
+
+Of rows with the same event id the one known first stays; rows of a file are told apart by their
+occurrence, so a file loaded twice adds nothing and of files holding the same row the largest count
+in any one file wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+
+from features import time
+from features.engine import Engine
+from features.errors import LikelierError
+from features.settings import NEVER_LINK, Project, Source
+from features.sources.errors import NoRows
+from features.sources.ingest import NUMBER
+from features.sources.ingest import TABLE as PARTS
+from features.store import Store, key_of
+
+VERSION = 1
+TABLE = "united"
+NAMES = ("events", "identity_index", "links", "appearances", "observations", "consents", "contacts")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one source: part versions in file order, and their facts."""
+
+    source: Source
+    keys: tuple[str, ...]
+    facts: tuple[dict[str, Any], ...]
+
+    def total(self, name: str) -> int:
+        """Return the sum of a counted fact over the files."""
+        return sum(int(facts[name]) for facts in self.facts)
+
+
+def gather(store: Store, project: Project, keys: dict[str, list[str]]) -> list[Parts]:
+    """Return the parts of every source; raise `NoRows` for a source without one usable row."""
+    gathered = []
+    for source in project.sources:
+        listed = tuple(keys[source.name])
+        parts = Parts(source, listed, tuple(store.facts(PARTS, key) for key in listed))
+        if parts.total("accepted") == 0:
+            raise _no_rows(parts)
+        gathered.append(parts)
+    return gathered
+
+
+def _no_rows(parts: Parts) -> LikelierError:
+    name, rows = parts.source.name, parts.total("rows")
+    if rows == 0:
+        return NoRows(f"sources.{name}: the files hold no rows.", hint="Check `path`.", rows=0)
+    codes: dict[str, int] = {}
+    examples: dict[str, Any] = {}
+    for facts in parts.facts:
+        for code, count in facts["quarantined"].items():
+            codes[code] = codes.get(code, 0) + count
+            examples.setdefault(code, facts["examples"].get(code))
+    worst = max(codes, key=lambda code: codes[code])
+    example = examples[worst] or {}
+    return NoRows(
+        f"sources.{name}: all {rows} rows were refused; {codes[worst]} with {worst}, "
+        f"first at row {example.get('row')}: {example.get('value')!r}.",
+        hint=f"Check the expression that {worst} is about in sources.{name}.",
+        quarantined=codes,
+    )
+
+
+def unite(engine: Engine, store: Store, project: Project, gathered: list[Parts]) -> str:
+    """Write the united tables unless they exist; return their version."""
+    described = [[p.source.name, sorted(set(p.keys)), p.source.constant] for p in gathered]
+    settings = project.identity.model_dump(mode="json", include={"namespaces"})
+    key = key_of(TABLE, VERSION, described, settings)
+    if store.has(TABLE, key):
+        return key
+    with store.writing(TABLE, key) as (folder, facts):
+        _Union(engine, store, project, gathered, folder, facts).write()
+    return key
+
+
+class _Union:
+    """One writing of the united tables: holds what its steps share."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        project: Project,
+        gathered: list[Parts],
+        folder: Path,
+        facts: dict[str, Any],
+    ) -> None:
+        self.engine, self.project, self.folder, self.facts = engine, project, folder, facts
+        self.namespaces = project.identity.namespaces
+        self.types = _attribute_types(gathered)
+        self.rows = [
+            engine.hold(self._distinct(parts, engine.read_parquet(_accepted(store, parts))))
+            for parts in gathered
+        ]
+        self.sources = [parts.source for parts in gathered]
+        facts["types"] = self.types
+        facts["events"] = {p.source.name: _events_of(p) for p in gathered}
+        facts["rows"] = {p.source.name: p.total("rows") for p in gathered}
+        facts["quarantined"] = {p.source.name: _codes(p) for p in gathered}
+        facts["newest"] = {p.source.name: max(f["newest"]["known_at"] or 0 for f in p.facts)
+                           for p in gathered}  # fmt: skip
+
+    def write(self) -> None:
+        index = self._write_index()
+        self._write("links", self._links(index))
+        self._write("appearances", self._appearances(index))
+        self._write("observations", self._observations(index))
+        self._write("consents", self._consents(index))
+        self._write("contacts", self._contacts(index))
+        self._write("events", self._events(index))
+        counts = {
+            source.name: int(self.engine.arrow(rows.count().as_table())[0][0].as_py())
+            for source, rows in zip(self.sources, self.rows, strict=True)
+        }
+        self.facts["accepted"] = counts
+        self.engine.drop(*self.rows, index)
+
+    def _write(self, name: str, table: ir.Table) -> None:
+        self.engine.write(table, self.folder / f"{name}.parquet")
+
+    def _distinct(self, parts: Parts, rows: ir.Table) -> ir.Table:
+        """Keep one row of each event id: the one known first."""
+        rows = rows.mutate(identity=ibis.coalesce(*(rows[f"id_{n.name}"] for n in self.namespaces)))
+        if len(set(parts.keys)) == 1 and not parts.source.event_id:
+            return rows
+        order = [rows.known_at, rows.event_time, rows.identity, rows.event_type]
+        numbered = rows.mutate(
+            __copy=ibis.row_number().over(group_by=rows.event_id, order_by=order)
+        )
+        return numbered.filter(numbered["__copy"] == 0).drop("__copy")
+
+    def _write_index(self) -> ir.Table:
+        listed = []
+        for rank, namespace in enumerate(self.namespaces):
+            for rows in self.rows:
+                column = rows[f"id_{namespace.name}"]
+                listed.append(rows.filter(column.notnull()).select(identity=column, rank=rank))
+        found = ibis.union(*listed, distinct=True) if len(listed) > 1 else listed[0].distinct()
+        names = ibis.literal([n.name for n in self.namespaces])
+        index = found.select(
+            identity_key=ibis.row_number().over(order_by=[found["rank"], found.identity]),
+            identity=found.identity,
+            namespace=names[found["rank"]],
+        )
+        held = self.engine.hold(index.order_by(index.identity_key))
+        self._write("identity_index", held.order_by(held.identity_key))
+        return held
+
+    def _keyed(self, rows: ir.Table, index: ir.Table, column: str, name: str) -> ir.Table:
+        """Replace identity text in `column` by its key, called `name`."""
+        key = index.select(**{name: index.identity_key, "__identity": index.identity})
+        return rows.inner_join(key, rows[column] == key["__identity"]).drop("__identity", column)
+
+    def _links(self, index: ir.Table) -> ir.Table:
+        linking = [n.name for n in self.namespaces if n.type not in NEVER_LINK]
+        pairs = []
+        for rows in self.rows:
+            for first, second in combinations(linking, 2):
+                a, b = rows[f"id_{first}"], rows[f"id_{second}"]
+                both = rows.filter(a.notnull() & b.notnull())
+                pairs.append(
+                    both.select(
+                        a_text=both[f"id_{first}"], b_text=both[f"id_{second}"],
+                        event_time=both.event_time, known_at=both.known_at,
+                    ).distinct()
+                )  # fmt: skip
+        if not pairs:
+            return _empty(a="int64", b="int64", event_time="int64", known_at="int64")
+        found = ibis.union(*pairs, distinct=True) if len(pairs) > 1 else pairs[0]
+        keyed = self._keyed(self._keyed(found, index, "a_text", "a"), index, "b_text", "b")
+        return keyed.select("a", "b", "event_time", "known_at").order_by("a", "b", "known_at")
+
+    def _appearances(self, index: ir.Table) -> ir.Table:
+        """Earliest event time by moment known: only the moments that make it earlier are kept."""
+        seen = []
+        for rows in self.rows:
+            for namespace in self.namespaces:
+                column = rows[f"id_{namespace.name}"]
+                some = rows.filter(column.notnull())
+                seen.append(
+                    some.group_by(
+                        text=some[f"id_{namespace.name}"],
+                        owner=some[f"id_{namespace.name}"] == some.identity,
+                        known_at=some.known_at,
+                    ).aggregate(event_time=some.event_time.min())
+                )
+        found = ibis.union(*seen) if len(seen) > 1 else seen[0]
+        order = {"group_by": ["text", "owner"], "order_by": ["known_at", "event_time"]}
+        earlier = found.mutate(__before=found.event_time.lag().over(**order))
+        least = earlier["__before"].min().over(ibis.cumulative_window(**order))
+        running = earlier.mutate(__least=least)
+        kept = running.filter(
+            running["__least"].isnull() | (running.event_time < running["__least"])
+        )
+        keyed = self._keyed(kept.drop("__before", "__least"), index, "text", "identity_key")
+        return keyed.order_by("identity_key", "owner", "known_at", "event_time")
+
+    def _observations(self, index: ir.Table) -> ir.Table:
+        return self._stated(
+            index,
+            lambda source: source.profile,
+            lambda source, rows, name: {
+                "attribute": ibis.literal(name),
+                "value": _as_text(rows[f"profile_{name}"]),
+                "event_time": rows.event_time,
+                "known_at": _constant(source, name, rows),
+                "dated": ibis.literal(_dated(source, name)),
+                "source": ibis.literal(source.name),
+            },
+            lambda name: f"profile_{name}",
+            attribute="string", value="string", event_time="int64", known_at="int64",
+            dated="boolean", source="string",
+        )  # fmt: skip
+
+    def _consents(self, index: ir.Table) -> ir.Table:
+        return self._stated(
+            index,
+            lambda source: source.consent,
+            lambda _, rows, name: {
+                "purpose": ibis.literal(name),
+                "allowed": rows[f"consent_{name}"],
+                "event_time": rows.event_time,
+                "known_at": rows.known_at,
+            },
+            lambda name: f"consent_{name}",
+            purpose="string", allowed="boolean", event_time="int64", known_at="int64",
+        )  # fmt: skip
+
+    def _stated(
+        self,
+        index: ir.Table,
+        names: Callable[[Source], Iterable[str]],
+        columns: Callable[[Source, ir.Table, str], dict[str, ir.Value]],
+        column: Callable[[str], str],
+        **schema: str,
+    ) -> ir.Table:
+        """Turn wide columns of every source into one long table of what was said of whom."""
+        said = []
+        for source, rows in zip(self.sources, self.rows, strict=True):
+            for name in names(source):
+                some = rows.filter(rows[column(name)].notnull())
+                said.append(
+                    some.select(text=some.identity, **columns(source, some, name)).distinct()
+                )
+        if not said:
+            return _empty(identity_key="int64", **schema)
+        found = ibis.union(*said, distinct=True) if len(said) > 1 else said[0]
+        keyed = self._keyed(found, index, "text", "identity_key")
+        return keyed.select("identity_key", *schema).order_by("identity_key", *schema)
+
+    def _contacts(self, index: ir.Table) -> ir.Table:
+        said = []
+        for rows in self.rows:
+            for namespace in self.namespaces:
+                if namespace.pii:
+                    some = rows.filter(rows[f"raw_{namespace.name}"].notnull())
+                    said.append(
+                        some.select(
+                            text=some[f"id_{namespace.name}"],
+                            raw=some[f"raw_{namespace.name}"],
+                            known_at=some.known_at,
+                        )
+                    )
+        if not said:
+            return _empty(identity_key="int64", raw="string")
+        found = ibis.union(*said) if len(said) > 1 else said[0]
+        newest = found.group_by("text").mutate(__newest=found.known_at.max())
+        last = newest.filter(newest.known_at == newest["__newest"])
+        one = last.group_by("text").aggregate(raw=last.raw.min())
+        keyed = self._keyed(one, index, "text", "identity_key")
+        return keyed.select("identity_key", "raw").order_by("identity_key")
+
+    def _events(self, index: ir.Table) -> ir.Table:
+        attributes = sorted({n for s in self.sources for n in s.attributes})
+        listed = []
+        for source, rows in zip(self.sources, self.rows, strict=True):
+            if source.kind != "events":
+                continue
+            kept = {
+                f"attr_{name}": _typed(rows, f"attr_{name}", self.types.get(f"attr_{name}", "text"))
+                for name in attributes
+            }
+            listed.append(
+                rows.select(
+                    "identity", "event_time", "known_at", "local_day", "event_type", "event_id",
+                    source=ibis.literal(source.name), **kept,
+                )
+            )  # fmt: skip
+        if not listed:
+            raise NoRows(
+                "No source has kind events.", hint="Behaviour is needed: add a source of events."
+            )
+        found = ibis.union(*listed) if len(listed) > 1 else listed[0]
+        return self._keyed(found, index, "identity", "identity_key").order_by(
+            "identity_key", "event_time", "event_id"
+        )
+
+
+def _accepted(store: Store, parts: Parts) -> list[Path]:
+    return [store.folder(PARTS, key) / "accepted.parquet" for key in sorted(set(parts.keys))]
+
+
+def _codes(parts: Parts) -> dict[str, int]:
+    codes: dict[str, int] = {}
+    for facts in parts.facts:
+        for code, count in facts["quarantined"].items():
+            codes[code] = codes.get(code, 0) + count
+    return codes
+
+
+def _events_of(parts: Parts) -> dict[str, list[str]]:
+    """Return the event types of a source and the attributes that each of them has."""
+    found: dict[str, set[str]] = {}
+    for facts in parts.facts:
+        for event, counts in facts["events"].items():
+            some = {name for name, count in counts.items() if name and count}
+            found[event] = found.get(event, set()) | some
+    return {event: sorted(attributes) for event, attributes in sorted(found.items())}
+
+
+def _attribute_types(gathered: list[Parts]) -> dict[str, str]:
+    """Decide, over all files, what each attribute is: number, date, boolean or text."""
+    seen: dict[str, dict[str, int]] = {}
+    for facts in (facts for parts in gathered for facts in parts.facts):
+        for name, counts in facts["types"].items():
+            total = seen.setdefault(name, {})
+            for kind, count in counts.items():
+                total[kind] = total.get(kind, 0) + count
+    return {name: _kind(name, counts) for name, counts in sorted(seen.items())}
+
+
+def _kind(name: str, counts: dict[str, int]) -> str:
+    kinds = ("number",) if name.startswith("attr_") else ("number", "date", "boolean")
+    for kind in kinds:
+        if counts["values"] and counts.get(kind, 0) == counts["values"]:
+            return kind
+    return "text"
+
+
+def _typed(rows: ir.Table, name: str, kind: str) -> ir.Value:
+    if name not in rows.columns:
+        return ibis.null(NUMBER if kind == "number" else "string").name(name)
+    if kind == "number":
+        return rows[name].try_cast(NUMBER).name(name)
+    return _as_text(rows[name]).name(name)
+
+
+def _as_text(column: ir.Value) -> ir.Value:
+    return column if column.type().is_string() else column.cast("string")
+
+
+def _constant(source: Source, name: str, rows: ir.Table) -> ir.Value:
+    return ibis.literal(time.EARLIEST) if name in source.constant else rows.known_at
+
+
+def _dated(source: Source, name: str) -> bool:
+    return source.kind == "events" or bool(source.known_from) or name in source.constant
+
+
+def _empty(**schema: str) -> ir.Table:
+    return ibis.memtable([], schema=ibis.schema(schema))

@@ -1,0 +1,182 @@
+"""The store: versioned Parquet tables, run manifests, and the one pointer that readers follow.
+
+A table version is a folder named by a hash of everything it was made from, so a finished step is
+never redone, a killed run resumes where it stopped, and equal inputs give equal tables. A version
+appears whole (written beside, flushed, renamed) or not at all. `CURRENT` names the manifest of the
+published run and is swapped once, at the end of a run; readers pin a manifest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from features.errors import StoreError
+
+KEPT_RUNS = 3
+
+
+def key_of(*parts: object) -> str:
+    """Return the version name of something made from `parts` (JSON-ready values)."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one run published: the version of every table, and the figures to show.
+
+    `as_of` is in microseconds; `tables` maps table name to version; `models` maps goal to bundle
+    version; `figures` holds JSON-ready numbers for people.
+    """
+
+    run_id: str
+    as_of: int
+    tables: Mapping[str, str]
+    models: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    published_at: str = ""
+
+
+class Store:
+    """Tables under one folder. Many readers; one writer, which holds `lock()`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, name: str, key: str) -> Path:
+        """Return the folder of version `key` of table `name`, whether or not it exists."""
+        return self.root / "tables" / name / key
+
+    def has(self, name: str, key: str) -> bool:
+        """Say whether that version exists, whole."""
+        return self.folder(name, key).is_dir()
+
+    def files(self, name: str, key: str) -> list[Path]:
+        """Return the Parquet files of a version, in order."""
+        return sorted(self.folder(name, key).glob("*.parquet"))
+
+    def facts(self, name: str, key: str) -> dict[str, Any]:
+        """Return what the writer of a version noted beside it."""
+        facts: dict[str, Any] = json.loads((self.folder(name, key) / "facts.json").read_bytes())
+        return facts
+
+    @contextlib.contextmanager
+    def writing(self, name: str, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield an empty folder and a dict of facts; a version appears if the block ends well."""
+        final = self.folder(name, key)
+        draft = final.with_name(f".{key}.{os.getpid()}")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        facts: dict[str, Any] = {}
+        try:
+            yield draft, facts
+            (draft / "facts.json").write_text(json.dumps(facts, sort_keys=True, default=str))
+            _flush(draft)
+            if not final.exists():
+                draft.rename(final)
+                _flush_folder(final.parent)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def current(self) -> Manifest | None:
+        """Return the manifest of the published run, or None before the first one."""
+        try:
+            run_id = (self.root / "CURRENT").read_text().strip()
+        except FileNotFoundError:
+            return None
+        return self.manifest(run_id)
+
+    def require_current(self) -> Manifest:
+        """Return the published run's manifest; raise `StoreError` before the first run."""
+        manifest = self.current()
+        if manifest is None:
+            raise StoreError("Nothing has been published yet.", hint="Run `likelier run` first.")
+        return manifest
+
+    def manifest(self, run_id: str) -> Manifest:
+        """Return the manifest of a run that is still kept."""
+        try:
+            raw = json.loads((self.root / "runs" / f"{run_id}.json").read_bytes())
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"Run {run_id!r} is not in the store.", hint="Only the last runs are kept."
+            ) from error
+        return Manifest(**raw)
+
+    def publish(self, manifest: Manifest) -> None:
+        """Make `manifest` the one that readers see: atomic, and durable when this returns."""
+        write_whole(
+            self.root / "runs" / f"{manifest.run_id}.json",
+            json.dumps(asdict(manifest), indent=1, sort_keys=True).encode(),
+        )
+        write_whole(self.root / "CURRENT", manifest.run_id.encode())
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store for one run; raise `StoreError` when another run holds it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "lock").open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise StoreError(
+                    "Another run is working on this store.",
+                    hint="Wait for it to end; a killed run leaves no lock behind.",
+                ) from error
+            yield
+
+    def collect(self) -> None:
+        """Delete drafts and every table version that the last runs do not name."""
+        runs = sorted((self.root / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime)
+        current = self.require_current().run_id
+        kept = [path for path in runs if path.stem == current] + [
+            path for path in reversed(runs) if path.stem != current
+        ][: KEPT_RUNS - 1]
+        named = {
+            (name, key)
+            for path in kept
+            for name, keys in json.loads(path.read_bytes())["tables"].items()
+            for key in keys.split("+")
+        }
+        for folder in (self.root / "tables").glob("*/*"):
+            if (folder.parent.name, folder.name) not in named:
+                shutil.rmtree(folder, ignore_errors=True)
+        for path in set(runs) - set(kept):
+            path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole, on disk, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    draft.replace(path)
+    _flush_folder(path.parent)
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
+    _flush_folder(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,163 @@
+"""The one module that spells time inequalities.
+
+Instants are UTC, int64 microseconds since 1970-01-01. Every function here accepts plain integers,
+NumPy arrays and Ibis columns alike, because all of them understand `<`, `>=`, `&`, `+` and `-`.
+
+- A row is **known** at `as_of` when it happened before and had arrived before: both strictly.
+  `known_at = max(event_time, received_at)`, so one comparison says both.
+- A look-back of 30d is `[as_of - 30d, as_of)`.
+- The outcome window is `[as_of + gap, as_of + gap + outcome_window)`; it has closed at a moment
+  when everything inside it is known then.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from features.errors import TimeError, did_you_mean
+
+MICROS_PER_SECOND = 1_000_000
+MICROS_PER_DAY = 86_400 * MICROS_PER_SECOND
+
+EARLIEST = 0
+"""1970-01-01: event times before it are quarantined as `time_out_of_range`."""
+LATEST = 7_258_118_400 * MICROS_PER_SECOND
+"""2200-01-01: event times from it on are quarantined as `time_out_of_range`."""
+
+Unit = Literal["s", "m", "h", "d", "w"]
+_MICROS: dict[str, int] = {
+    "s": MICROS_PER_SECOND,
+    "m": 60 * MICROS_PER_SECOND,
+    "h": 3_600 * MICROS_PER_SECOND,
+    "d": MICROS_PER_DAY,
+    "w": 7 * MICROS_PER_DAY,
+}
+_WINDOW = re.compile(r"([0-9]{1,6})([smhdw])")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A length of time written as a whole number and a unit: `45m`, `12h`, `30d`, `4w`.
+
+    Two windows of the same length are equal whatever their unit (`7d` = `1w`).
+    """
+
+    micros: int
+
+    @classmethod
+    def parse(cls, text: str) -> Window:
+        """Read `30d`; raise `TimeError` when the text is no window or is zero."""
+        match = _WINDOW.fullmatch(text.strip()) if isinstance(text, str) else None
+        if match is None or int(match[1]) == 0:
+            raise TimeError(
+                f"{text!r} is not a length of time.",
+                hint=f"Write a whole number and one of {', '.join(get_args(Unit))}: 30d, 12h.",
+                value=text,
+            )
+        return cls(int(match[1]) * _MICROS[match[2]])
+
+    @property
+    def days(self) -> float:
+        """The length in days."""
+        return self.micros / MICROS_PER_DAY
+
+    def __str__(self) -> str:
+        for unit in ("d", "h", "m", "s"):
+            if self.micros % _MICROS[unit] == 0:
+                return f"{self.micros // _MICROS[unit]}{unit}"
+        return f"{self.micros}us"
+
+    def __lt__(self, other: Window) -> bool:
+        return self.micros < other.micros
+
+    @property
+    def words(self) -> str:
+        """The length as a person says it: `30 days`, `12 hours`, `1 day`."""
+        text = str(self)
+        number, unit = int(text[:-1]), {"d": "day", "h": "hour", "m": "minute", "s": "second"}
+        return f"{number} {unit[text[-1]]}{'' if number == 1 else 's'}"
+
+
+def known_before(known_at: Any, as_of: Any) -> Any:
+    """Say whether a row whose `known_at` is given counts at `as_of`."""
+    return known_at < as_of
+
+
+def within_lookback(event_time: Any, as_of: Any, window: Window) -> Any:
+    """Say whether an event known at `as_of` lies in `[as_of - window, as_of)`."""
+    return event_time >= as_of - window.micros
+
+
+def within(event_time: Any, start: Any, end: Any) -> Any:
+    """Say whether an event lies in the half-open span `[start, end)`."""
+    return (event_time >= start) & (event_time < end)
+
+
+def outcome_start(as_of: Any, gap: Window | None) -> Any:
+    """Return the first instant of the outcome window."""
+    return as_of + (gap.micros if gap else 0)
+
+
+def outcome_end(as_of: Any, gap: Window | None, outcome_window: Window) -> Any:
+    """Return the instant c at which the outcome window has closed: its exclusive end."""
+    return outcome_start(as_of, gap) + outcome_window.micros
+
+
+def has_closed(end: int, as_of: int) -> bool:
+    """Say whether a window with exclusive end `end` has closed for someone standing at `as_of`."""
+    return end <= as_of
+
+
+def newest_closed(as_of: int, gap: Window | None, outcome_window: Window) -> int:
+    """Return the latest snapshot whose outcome window has closed at `as_of`."""
+    return as_of - outcome_window.micros - (gap.micros if gap else 0)
+
+
+def just_after(instant: int) -> int:
+    """Return the smallest as_of at which a row known at `instant` counts."""
+    return instant + 1
+
+
+def days_between(earlier: Any, later: Any) -> Any:
+    """Return the time from `earlier` to `later` in days: one float64 division of exact integers."""
+    return (later - earlier) / MICROS_PER_DAY
+
+
+def zone(name: str) -> ZoneInfo:
+    """Return the IANA time zone called `name`, or raise `TimeError` naming the nearest one."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        from zoneinfo import available_timezones
+
+        raise TimeError(
+            f"{name!r} is not a time zone.", hint=did_you_mean(name, available_timezones())
+        ) from error
+
+
+def parse_instant(text: str, time_zone: str = "UTC") -> int:
+    """Read an ISO 8601 date or time as microseconds; a naive one is read in `time_zone`."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except (ValueError, AttributeError) as error:
+        raise TimeError(
+            f"{text!r} is not a date or time.",
+            hint="Write ISO 8601: 2011-10-01 or 2011-10-01T12:00:00Z.",
+            value=text,
+        ) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone(time_zone))
+    elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    seconds = elapsed.days * 86_400 + elapsed.seconds
+    return seconds * MICROS_PER_SECOND + elapsed.microseconds
+
+
+def format_instant(micros: int) -> str:
+    """Write microseconds as ISO 8601 in UTC, with microseconds only where there are some."""
+    seconds, rest = divmod(micros, MICROS_PER_SECOND)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+    return moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""Order and clock: the command line, stages, and the simulated shop."""

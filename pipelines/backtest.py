@@ -1,0 +1,121 @@
+"""Backtest: train on what was known by a moment, score the people of that moment, and compare
+with what has happened since.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features import time
+from features.errors import LikelierError
+from pipelines.learning import (
+    Lesson,
+    booster_params,
+    dataset_of,
+    lessons,
+    people_of,
+    population,
+    task_of,
+)
+from pipelines.stages import (
+    Bench,
+    Described,
+    default_as_of,
+    described,
+    ingest_all,
+    plan_features,
+    unify,
+)
+from pipelines.workspace import Workspace
+from training.baselines import RecencyBaseline
+from training.dataset import Dataset
+from training.evaluation import evaluate
+from training.fit import Trained, train
+from training.goals import CompiledGoal
+from training.labels import labels
+
+
+class OutcomeOpen(LikelierError):
+    """A backtest of a moment whose outcome window has not closed in the data."""
+
+    code = "outcome_open"
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """One goal at one moment: what it was trained on, whom it scored, and what then happened."""
+
+    goal: CompiledGoal
+    as_of: int
+    dataset: Dataset
+    trained: Trained
+    people: Described
+    happened: NDArray[np.int8]
+    seconds: float
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures that `likelier backtest` prints, JSON-ready."""
+        bundle = self.trained.bundle
+        names = self.dataset.names
+        matrix = self.people.matrix[:, [names.index(name) for name in bundle.names]]
+        scored = bundle.score(np.ascontiguousarray(matrix))
+        recency = self.dataset.position(self.goal.recency)
+        baseline = RecencyBaseline.fit(self.dataset.matrix[:, recency], self.dataset.label)
+        days = baseline.rank(self.people.matrix[:, recency])
+        found = evaluate(self.happened, scored.probability, scored.margin, days)
+        return {
+            "goal": self.goal.name,
+            "as_of": time.format_instant(self.as_of),
+            "population": found.population,
+            "positives": found.positives,
+            "auc": found.auc,
+            "average_precision": found.average_precision,
+            "log_loss": found.log_loss,
+            "brier": found.brier,
+            "lift_at_10": found.lift_at_10,
+            "ece": found.ece,
+            "baseline_auc": found.baseline_auc,
+            "features": len(bundle.names),
+            "seconds": round(self.seconds, 2),
+            "serves": bundle.serves,
+        }
+
+
+def backtest(workspace: Workspace, goal: str, as_of: int, say: Any = None) -> Backtest:
+    """Return the backtest of `goal` at `as_of`; raise `OutcomeOpen` when it cannot be judged yet."""
+    started = clock.monotonic()
+    with workspace.store.lock(), workspace.engine() as engine:
+        bench = Bench(workspace, engine, say or (lambda text: None))
+        unify(bench, ingest_all(bench))
+        plan = plan_features(bench, as_of, goals=[goal])
+        compiled = plan.goals[0]
+        _require_closed(bench, compiled, as_of)
+        lesson: Lesson = lessons(bench, plan)[0]
+        everyone = population(bench, plan)
+        dataset = dataset_of(bench, plan, lesson)
+        people = described(workspace.store, everyone, plan, goal)
+        trained = train(
+            dataset, people.matrix, task_of(plan, compiled), booster_params(bench), bench.say
+        )
+        found = labels(engine, bench.log, bench.graph, compiled, people_of(people))
+        known = found.known
+        kept = Described(people.profile_key[known], people.as_of[known], people.matrix[known])
+        seconds = clock.monotonic() - started
+        return Backtest(compiled, as_of, dataset, trained, kept, found.label[known], seconds)
+
+
+def _require_closed(bench: Bench, goal: CompiledGoal, as_of: int) -> None:
+    end = time.outcome_end(as_of, goal.settings.gap, goal.settings.outcome_window)
+    newest = default_as_of(bench)
+    if not time.has_closed(end, newest):
+        latest = time.newest_closed(newest, goal.settings.gap, goal.settings.outcome_window)
+        raise OutcomeOpen(
+            f"The outcome of {goal.name} at {time.format_instant(as_of)} is known at "
+            f"{time.format_instant(end)}, and the data end at {time.format_instant(newest)}.",
+            hint=f"Ask for {time.format_instant(latest)} or earlier.",
+        )

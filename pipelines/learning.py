@@ -1,0 +1,205 @@
+"""The stage that trains: datasets of closed labels, bundles, and their place in MLflow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from features.behavior.scene import People
+from features.store import key_of
+from pipelines.stages import (
+    Bench,
+    Described,
+    Plan,
+    described,
+    earliest_event,
+    event_feature_table,
+    feature_table,
+)
+from training.booster import BoosterParams
+from training.bundle import Bundle
+from training.charts import report_html
+from training.dataset import Dataset
+from training.fit import Trained, TrainingTask, train
+from training.goals import CompiledGoal, canonical
+from training.labels import labels
+from training.registry import Registry
+from training.spine import event_rows, snapshots
+
+TRAINED = "trained"
+TRAINED_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one goal is learnt from: versions of the feature tables of its spine, newest first."""
+
+    goal: CompiledGoal
+    moments: tuple[int, ...]
+    features: tuple[str, ...]
+
+
+def lessons(bench: Bench, plan: Plan) -> list[Lesson]:
+    """Write the feature tables that the goals learn from; goals share those of equal moments."""
+    settings = bench.workspace.project.training
+    earliest = earliest_event(bench)
+    moments = {
+        goal.name: snapshots(goal.settings, plan.as_of, earliest, settings.max_snapshots)
+        for goal in plan.goals
+    }
+    found = []
+    for goal in plan.goals:
+        if goal.settings.spine == "at_events":
+            keys = [_event_lesson(bench, plan, goal, moments[goal.name])]
+        else:
+            keys = [
+                feature_table(bench, plan, moment, _asked(plan, moments, moment))
+                for moment in moments[goal.name]
+            ]
+        found.append(Lesson(goal, tuple(moments[goal.name]), tuple(keys)))
+    return found
+
+
+def _asked(plan: Plan, moments: dict[str, list[int]], moment: int) -> list[CompiledGoal]:
+    return [
+        goal
+        for goal in plan.goals
+        if goal.settings.spine == "calendar" and moment in moments[goal.name]
+    ]
+
+
+def _event_lesson(bench: Bench, plan: Plan, goal: CompiledGoal, moments: list[int]) -> str:
+    seed = bench.workspace.project.training.seed
+    step = goal.settings.outcome_window
+    people = event_rows(bench.engine, bench.log, bench.graph, moments, step, seed)
+    return event_feature_table(bench, plan, goal, people, moments)
+
+
+def population(bench: Bench, plan: Plan) -> str:
+    """Write the features at the run's own as_of of everyone eligible for any goal."""
+    return feature_table(bench, plan, plan.as_of, plan.goals)
+
+
+def dataset_of(bench: Bench, plan: Plan, lesson: Lesson) -> Dataset:
+    """Return the labelled rows of a lesson, oldest first and by profile within a moment."""
+    parts = []
+    for key in reversed(lesson.features):
+        rows = described(bench.store, key, plan, lesson.goal.name)
+        if not len(rows.profile_key):
+            continue
+        found = labels(bench.engine, bench.log, bench.graph, lesson.goal, people_of(rows))
+        parts.append((rows, found))
+    features = tuple(definition.feature for definition in plan.definitions)
+    if not parts:
+        empty = np.empty(0, dtype=np.int64)
+        return Dataset(features, np.empty((0, len(features))), empty.astype(np.int8), empty, empty)
+    known = np.concatenate([found.known for _, found in parts])
+    return Dataset(
+        features,
+        np.concatenate([rows.matrix for rows, _ in parts]),
+        np.concatenate([found.label for _, found in parts]),
+        np.concatenate([rows.as_of for rows, _ in parts]),
+        np.concatenate([found.person_group for _, found in parts]),
+    ).rows(known)
+
+
+def people_of(rows: Described) -> People:
+    """Return described rows as people at moments, without their identities."""
+    none = np.empty(0, dtype=np.int64)
+    return People(rows.profile_key, rows.as_of, none, none)
+
+
+def booster_params(bench: Bench) -> BoosterParams:
+    """Return the booster's parameters under the project's settings."""
+    project = bench.workspace.project
+    return BoosterParams(seed=project.training.seed, num_threads=project.engine.threads)
+
+
+def task_of(plan: Plan, goal: CompiledGoal) -> TrainingTask:
+    """Return what is to be trained for a goal."""
+    settings = goal.settings
+    return TrainingTask(
+        goal=goal.name,
+        kind=settings.kind,
+        basis=settings.spine,
+        as_of=plan.as_of,
+        outcome_window=settings.outcome_window,
+        gap=settings.gap,
+        recency_column=goal.recency,
+        definitions=plan.manifest,
+        categories=dict(plan.behaviour.categories),
+        fewest_people=settings.min_people,
+    )
+
+
+def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
+    """Train one goal unless that was done; return the version of what was learnt.
+
+    The version's facts name the bundle and hold its figures; the bundle itself stands under
+    `models/` in the store and, with its run, in MLflow as alias `champion`.
+    """
+    goal, store = lesson.goal, bench.store
+    params = booster_params(bench)
+    key = key_of(
+        TRAINED, TRAINED_VERSION, goal.name, goal.settings.kind, goal.settings.min_people,
+        canonical(goal), list(lesson.features), everyone, asdict(params),
+    )  # fmt: skip
+    if store.has(TRAINED, key):
+        return key
+    bench.say(f"training {goal.name}: labels")
+    dataset = dataset_of(bench, plan, lesson)
+    people = described(store, everyone, plan, goal.name)
+    trained = train(
+        dataset,
+        people.matrix,
+        task_of(plan, goal),
+        params,
+        lambda text: bench.say(f"training {goal.name}: {text}"),
+    )
+    with store.writing(TRAINED, key) as (folder, facts):
+        page = report_html(trained.report)
+        (folder / "report.html").write_text(page, encoding="utf-8")
+        facts.update(_facts(trained))
+        bundle = trained.bundle
+        place = bench.workspace.bundle_folder(goal.name, bundle.version)
+        if not place.exists():
+            bundle.save(place)
+        bench.say(f"training {goal.name}: logging to MLflow")
+        facts["registered"] = _register(bench, trained, page)
+    return key
+
+
+def _facts(trained: Trained) -> dict[str, Any]:
+    found = {
+        "version": trained.bundle.version,
+        "serves": trained.bundle.serves,
+        "metrics": trained.bundle.metrics,
+        "trained_on": trained.bundle.trained_on,
+        "summary": list(trained.summary),
+        "warnings": list(trained.warnings),
+        "protocol": trained.roles.protocol,
+        "importance": dict(list(trained.importance.items())[:20]),
+    }
+    return found
+
+
+def _register(bench: Bench, trained: Trained, page: str) -> dict[str, str]:
+    workspace, bundle = bench.workspace, trained.bundle
+    registry = Registry(workspace.tracking_uri, workspace.artifacts, workspace.project.project)
+    found = registry.log_training(
+        bundle.goal,
+        workspace.bundle_folder(bundle.goal, bundle.version),
+        trained.params,
+        bundle.metrics,
+        page,
+        {"serves": bundle.serves, "protocol": trained.roles.protocol},
+    )
+    return {"name": found.name, "version": str(found.version), "run_id": found.run_id}
+
+
+def bundle_of(bench: Bench, goal: str, trained: str) -> Bundle:
+    """Return the bundle that a trained version names."""
+    version = bench.store.facts(TRAINED, trained)["version"]
+    return Bundle.load(bench.workspace.bundle_folder(goal, version))

@@ -1,0 +1,275 @@
+"""The stages of a run, one function each: from what stands in the store to what comes next.
+
+Every function returns the version of what it made, and does nothing when that version exists. A
+version is named by all that it was made from, so the order of stages is the only state there is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from features import time
+from features.behavior.catalogue import Behaviour, catalogue, observe, to_json
+from features.behavior.definitions import Definition
+from features.behavior.log import open_log, undated_attributes, vocabulary_of
+from features.behavior.scene import Log, People, scene_of
+from features.behavior.table import matrix_of, render
+from features.conditions import Vocabulary, uses
+from features.conditions.table import matches
+from features.engine import Engine
+from features.identity.graph import Graph
+from features.sources import ingest
+from features.sources.files import discover
+from features.sources.unite import TABLE as UNITED
+from features.sources.unite import gather, unite
+from features.store import Store, key_of
+from pipelines.workspace import Workspace
+from training.goals import CompiledGoal, canonical, compile_goal
+
+FEATURES = "features"
+FEATURES_VERSION = 1
+
+Say = Callable[[str], None]
+Mask = NDArray[np.bool_]
+
+
+@dataclass
+class Bench:
+    """What the stages of one run share: opened once, filled as the run proceeds."""
+
+    workspace: Workspace
+    engine: Engine
+    say: Say = lambda text: None
+    united: str = ""
+    redo: set[str] = field(default_factory=set)
+    _graph: Graph | None = None
+    _log: Log | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store of the project."""
+        return self.workspace.store
+
+    @property
+    def graph(self) -> Graph:
+        """The identity graph of the united tables."""
+        if self._graph is None:
+            self._graph = Graph(self.store, self.united, self.workspace.project.identity)
+        return self._graph
+
+    @property
+    def log(self) -> Log:
+        """The event log of the united tables."""
+        if self._log is None:
+            project = self.workspace.project
+            self._log = open_log(self.engine, self.store, self.united, project, self.graph)
+        return self._log
+
+
+# Ingest and unify --------------------------------------------------------------------------------
+
+
+def ingest_all(bench: Bench) -> dict[str, list[str]]:
+    """Read every file that is new or changed; return the part versions by source."""
+    workspace = bench.workspace
+    keys: dict[str, list[str]] = {}
+    for source in workspace.project.sources:
+        files = discover(source, workspace.folder)
+        keys[source.name] = []
+        for number, file in enumerate(files, 1):
+            part = ingest.part_key(workspace.project, file)
+            if not bench.store.has(ingest.TABLE, part):
+                bench.say(f"reading {source.name} {number}/{len(files)}: {file.path.name}")
+            keys[source.name].append(
+                ingest.ingest_file(bench.engine, bench.store, workspace.project, file)
+            )
+    return keys
+
+
+def unify(bench: Bench, parts: dict[str, list[str]]) -> str:
+    """Unite the parts of all sources; return the version of the united tables."""
+    project = bench.workspace.project
+    gathered = gather(bench.store, project, parts)
+    bench.united = unite(bench.engine, bench.store, project, gathered)
+    return bench.united
+
+
+def everything_known(bench: Bench) -> Vocabulary:
+    """Return the vocabulary of all the data, whenever it was known: to read conditions with."""
+    facts = bench.store.facts(UNITED, bench.united)
+    events: dict[str, dict[str, str]] = {}
+    for found in facts["events"].values():
+        for event, attributes in found.items():
+            kinds = {name: facts["types"].get(f"attr_{name}", "text") for name in attributes}
+            events.setdefault(event, {}).update(kinds)
+    undated = undated_attributes(bench.workspace.project)
+    attributes = {
+        name.removeprefix("profile_"): kind
+        for name, kind in facts["types"].items()
+        if name.startswith("profile_") and name.removeprefix("profile_") not in undated
+    }
+    return vocabulary_of(bench.workspace.project, events, attributes)
+
+
+def default_as_of(bench: Bench) -> int:
+    """Return the moment just after the watermark: the least, over the sources that the goals
+    draw on, of the newest time known.
+    """
+    facts = bench.store.facts(UNITED, bench.united)
+    vocabulary = everything_known(bench)
+    used: set[str] = set()
+    for goal in bench.workspace.project.goals:
+        compiled = compile_goal(goal, vocabulary)
+        used |= uses(compiled.outcome).events | uses(compiled.eligible).events
+    relevant = [
+        newest
+        for source, newest in facts["newest"].items()
+        if facts["events"][source] and (not used or used & set(facts["events"][source]))
+    ]
+    return time.just_after(min(relevant))
+
+
+def earliest_event(bench: Bench) -> int:
+    """Return the time of the first event, in microseconds."""
+    events = bench.log.events
+    return int(bench.engine.arrow(events.event_time.min().as_table())[0][0].as_py())
+
+
+# Features ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured in a run: the catalogue as known at its as_of, and the goals read."""
+
+    as_of: int
+    behaviour: Behaviour
+    definitions: tuple[Definition, ...]
+    goals: tuple[CompiledGoal, ...]
+
+    @property
+    def manifest(self) -> list[dict[str, Any]]:
+        """The definitions as JSON, in column order."""
+        return [to_json(definition) for definition in self.definitions]
+
+
+def plan_features(bench: Bench, as_of: int, goals: Sequence[str] | None = None) -> Plan:
+    """Look at the data as known at `as_of` and say what will be measured of it."""
+    project = bench.workspace.project
+    behaviour = observe(bench.engine, bench.log, project.features, as_of)
+    definitions = catalogue(behaviour, project.features, project.identity.namespaces)
+    vocabulary = everything_known(bench)
+    compiled = tuple(
+        compile_goal(goal, vocabulary)
+        for goal in project.goals
+        if goals is None or goal.name in goals
+    )
+    return Plan(as_of, behaviour, definitions, compiled)
+
+
+def feature_table(bench: Bench, plan: Plan, moment: int, goals: Sequence[CompiledGoal]) -> str:
+    """Write the features at `moment` of everyone eligible then for one of `goals`.
+
+    Columns: profile_key, as_of, `eligible_<goal>`, and the catalogue. Returns the version.
+    """
+    key = key_of(
+        FEATURES, FEATURES_VERSION, bench.united, _identity_settings(bench), moment,
+        plan.manifest, [[goal.name, canonical(goal)["eligible"]] for goal in goals],
+    )  # fmt: skip
+    if not bench.store.has(FEATURES, key):
+        bench.say(f"features at {time.format_instant(moment)}")
+        with bench.store.writing(FEATURES, key) as (folder, facts):
+            people, eligible = eligible_people(bench, goals, moment)
+            table = _described(bench, plan, people, eligible)
+            pq.write_table(table, folder / "features.parquet", compression="zstd")
+            facts["rows"] = table.num_rows
+    return key
+
+
+def _identity_settings(bench: Bench) -> dict[str, Any]:
+    return bench.workspace.project.identity.model_dump(mode="json")
+
+
+def eligible_people(
+    bench: Bench, goals: Sequence[CompiledGoal], moment: int
+) -> tuple[People, dict[str, Mask]]:
+    """Return the people eligible at `moment` for any of `goals`, and for which of them."""
+    everyone = People.everyone(bench.graph.at(moment))
+    masks = eligibility(bench, goals, everyone)
+    anyone = np.logical_or.reduce(list(masks.values()))
+    return everyone.only(anyone), {name: mask[anyone] for name, mask in masks.items()}
+
+
+def eligibility(bench: Bench, goals: Sequence[CompiledGoal], people: People) -> dict[str, Mask]:
+    """Return, by goal, which of `people` are eligible at their own as_of."""
+    scene = scene_of(bench.engine, bench.log, people)
+    masks = {}
+    for goal in goals:
+        found = matches(goal.eligible, scene.spine, scene.history).order_by("row_id")
+        column = bench.engine.arrow(found)["matches"]
+        masks[goal.name] = np.asarray(column.to_numpy(zero_copy_only=False), dtype=bool)
+    scene.close()
+    return masks
+
+
+def _described(bench: Bench, plan: Plan, people: People, eligible: dict[str, Mask]) -> pa.Table:
+    scene = scene_of(bench.engine, bench.log, people)
+    features = render(scene, plan.definitions)
+    scene.close()
+    columns: dict[str, Any] = {"profile_key": people.profile_key, "as_of": people.as_of}
+    columns |= {f"eligible_{name}": mask for name, mask in eligible.items()}
+    return pa.table(columns | {name: features[name] for name in features.column_names})
+
+
+@dataclass(frozen=True)
+class Described:
+    """Rows of one feature table that are eligible for one goal."""
+
+    profile_key: NDArray[np.int64]
+    as_of: NDArray[np.int64]
+    matrix: NDArray[np.float64]
+
+
+def described(store: Store, key: str, plan: Plan, goal: str) -> Described:
+    """Return the rows of a feature table that are eligible for `goal`, in order of profile."""
+    table = pq.read_table(store.folder(FEATURES, key) / "features.parquet")
+    table = table.filter(table[f"eligible_{goal}"])
+    names = [definition.feature.name for definition in plan.definitions]
+    return Described(
+        table["profile_key"].to_numpy().astype(np.int64),
+        table["as_of"].to_numpy().astype(np.int64),
+        matrix_of(table.select(names)),
+    )
+
+
+def event_feature_table(
+    bench: Bench, plan: Plan, goal: CompiledGoal, people: People, moments: Sequence[int]
+) -> str:
+    """Write the features of an at_events spine, each row at its own moment."""
+    key = key_of(
+        FEATURES, FEATURES_VERSION, "at_events", bench.united, _identity_settings(bench),
+        list(moments), plan.manifest, canonical(goal), bench.workspace.project.training.seed,
+    )  # fmt: skip
+    if not bench.store.has(FEATURES, key):
+        bench.say(f"features of {len(people)} visits for {goal.name}")
+        with bench.store.writing(FEATURES, key) as (folder, facts):
+            mask = eligibility(bench, [goal], people)[goal.name]
+            kept = people.only(mask)
+            table = _described(bench, plan, kept, {goal.name: np.ones(len(kept), dtype=bool)})
+            pq.write_table(table, folder / "features.parquet", compression="zstd")
+            facts["rows"] = table.num_rows
+    return key
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON of a file."""
+    return json.loads(path.read_bytes())

@@ -1,0 +1,54 @@
+"""A project folder, opened: its settings, its store and its engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from features import settings
+from features.engine import Engine
+from features.settings import Project
+from features.store import Store
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What every command works on. Paths in the project file are relative to `folder`."""
+
+    folder: Path
+    project: Project
+    store: Store
+
+    @classmethod
+    def open(cls, folder: Path) -> Workspace:
+        """Read the project file in `folder`; raise `SettingsError` when it cannot be used."""
+        project = settings.load(folder)
+        return cls(folder, project, Store(folder / project.store))
+
+    def engine(self) -> Engine:
+        """Return a new engine with the project's bounds; use it as a context manager."""
+        how = self.project.engine
+        return Engine(
+            threads=how.threads,
+            memory_limit=how.memory_limit,
+            temporary=self.store.root / "temporary",
+        )
+
+    @property
+    def tracking_uri(self) -> str:
+        """The MLflow tracking store; a relative sqlite path is the project folder's."""
+        uri = self.project.mlflow.tracking_uri
+        prefix = "sqlite:///"
+        if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
+            return prefix + str((self.folder / uri.removeprefix(prefix)).resolve())
+        return uri
+
+    @property
+    def artifacts(self) -> str:
+        """Where MLflow keeps artifacts; a relative path is the project folder's."""
+        place = self.project.mlflow.artifacts
+        return place if "://" in place else str((self.folder / place).resolve())
+
+    def bundle_folder(self, goal: str, version: str) -> Path:
+        """Return the folder of a bundle, whether or not it exists."""
+        return self.store.root / "models" / goal / version

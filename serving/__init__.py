@@ -1,0 +1,1 @@
+"""Scores put to use: the scoring service, segments and exports."""

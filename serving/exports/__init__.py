@@ -1,0 +1,1 @@
+"""Segments written for those who use them: columns, consent, holdouts, files and deliveries."""

@@ -1,0 +1,100 @@
+"""Following the store: which generation answers, and how a newer one takes its place.
+
+A thread looks at `CURRENT`. It loads a new run beside the one that serves, then rebinds one
+reference, so requests under way finish on the generation they began with. A run that cannot be
+loaded changes nothing; it is counted, logged, and tried again later.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from features.errors import LikelierError
+from features.store import Store
+from serving.scorer import Scorer
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 0.25
+RETRY_SECONDS = 5.0
+
+
+class NothingPublished(LikelierError):
+    """Asked for scores before the first run was published, or before it was loaded."""
+
+    code = "nothing_published"
+    status = 503
+
+
+class Generations:
+    """The scorer that serves now. Call `start` once, and `stop` at the end.
+
+    `loaded` and `failed` count the generations taken up and refused since the start.
+    """
+
+    def __init__(self, store: Store, every_seconds: float = EVERY_SECONDS) -> None:
+        self.store = store
+        self.loaded = 0
+        self.failed = 0
+        self._scorer: Scorer | None = None
+        self._refused: tuple[str, float] = ("", 0.0)
+        self._every = every_seconds
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="generations", daemon=True)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a generation is loaded and has made a prediction."""
+        return self._scorer is not None
+
+    def current(self) -> Scorer:
+        """Return the scorer to answer one request with; raise `NothingPublished` without one."""
+        scorer = self._scorer
+        if scorer is None:
+            raise NothingPublished(
+                "There are no scores to serve yet.",
+                hint="Publish them with `likelier run`; the service takes them up by itself.",
+            )
+        return scorer
+
+    def start(self) -> None:
+        """Load what is published now, then follow the store."""
+        self.look()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following and let go of the generation."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._scorer = None
+
+    def look(self) -> None:
+        """Take up the published run if it is not the one that serves."""
+        run_id = self._published()
+        refused, when = self._refused
+        recently = run_id == refused and time.monotonic() - when < RETRY_SECONDS
+        if not run_id or recently or (self._scorer and self._scorer.run_id == run_id):
+            return
+        try:
+            self._scorer = Scorer.load(self.store, self.store.manifest(run_id))
+        # Whatever is wrong with a new generation, the one that serves must go on.
+        except Exception as error:
+            self._refused = (run_id, time.monotonic())
+            self.failed += 1
+            log.error("Run %s cannot be served: %s: %s", run_id, type(error).__name__, error)
+        else:
+            self.loaded += 1
+            log.info("Serving run %s", run_id)
+
+    def _published(self) -> str:
+        try:
+            return (self.store.root / "CURRENT").read_text().strip()
+        except OSError:
+            return ""
+
+    def _follow(self) -> None:
+        while not self._ending.wait(self._every):
+            self.look()

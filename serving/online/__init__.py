@@ -1,0 +1,65 @@
+"""The online store: what a run publishes for answering about one person at a time.
+
+One generation is immutable. It holds every profile, the identities that lead to it, and for each
+goal the feature vector of every person who was eligible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import StoreError
+
+Floats = NDArray[np.float64]
+
+
+class OnlineStoreError(StoreError):
+    """An online store that cannot be read, or rows that cannot be written as one generation."""
+
+    code = "bad_online_store"
+
+
+@dataclass(frozen=True)
+class ProfileRecord:
+    """One person as the service shows them.
+
+    `known`: has an identity of a person, an e-mail address or a phone. `attributes` is JSON-ready,
+    null = unknown. `segments` holds `{"segment", "since"}`; `since`, `first_seen` and `last_seen`
+    are microseconds.
+    """
+
+    profile_id: str
+    known: bool
+    identities: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    segments: tuple[Mapping[str, Any], ...] = ()
+    first_seen: int | None = None
+    last_seen: int | None = None
+
+
+class OnlineStore(Protocol):
+    """One generation, read only. Every method may be called from several threads."""
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """The facts of the generation: `{"project", "as_of", "goals": {goal: {...}}}`."""
+
+    def profile_id_of(self, identity: str) -> str | None:
+        """Return the profile that holds an identity (`namespace:value`), or None."""
+
+    def profile(self, profile_id: str) -> ProfileRecord | None:
+        """Return a profile, or None when there is none of that id."""
+
+    def vector(self, profile_id: str, goal: str) -> Floats | None:
+        """Return the features (n,) of a person eligible for `goal`, NaN = null; None otherwise."""
+
+    def sample(self, goal: str) -> Floats | None:
+        """Return any one vector of `goal`, or None when nobody was eligible."""
+
+    def close(self) -> None:
+        """Let go of the generation; reading after it is an error."""

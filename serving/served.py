@@ -1,0 +1,112 @@
+"""The `served` log: a sample of the answers given, kept to be compared with what happened.
+
+One file of JSON lines a worker process, one line a person and goal. Lines are written by a thread
+of their own from a bounded queue: when it is full they are dropped and counted, and no request
+waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import random
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from features.time import format_instant
+from serving.scorer import Answer
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 10_000
+FROM_SCORE = ("status", "model_version", "as_of", "probability", "score")
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """One answer and when it was given (microseconds)."""
+
+    time: int
+    answer: Answer
+
+
+class ServedLog:
+    """Writes a share of the answers under `folder`. Call `start` once, and `stop` at the end.
+
+    The choice is repeatable: the same share and seed take the same answers of a sequence. Lines
+    hold `time`, `identity` (personal data hashed; null = junk), `profile_id`, `goal`, `status`,
+    `model_version`, `as_of`, `probability`, `score` and `features` (null unless scored; a null
+    within is a null feature).
+    """
+
+    def __init__(
+        self, folder: Path, share: float, seed: int = 0, most_waiting: int = MOST_WAITING
+    ) -> None:
+        self.folder = folder
+        self.share = share
+        self.written = 0
+        self.dropped = 0
+        self._random = random.Random(seed)
+        self._waiting: queue.Queue[_Entry | None] = queue.Queue(most_waiting)
+        self._thread = threading.Thread(target=self._write_all, name="served", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def offer(self, answer: Answer) -> None:
+        """Keep this answer if it falls into the sample and there is room. Never waits."""
+        if self._random.random() >= self.share:
+            return
+        try:
+            self._waiting.put_nowait(_Entry(time.time_ns() // 1_000, answer))
+        except queue.Full:
+            self.dropped += 1
+
+    def stop(self) -> None:
+        """Write what waits, and close."""
+        if self._thread.is_alive():
+            self._waiting.put(None)
+            self._thread.join()
+
+    def _write_all(self) -> None:
+        file: BinaryIO | None = None
+        while (entry := self._waiting.get()) is not None:
+            try:
+                file = file or self._new_file(entry.time)
+                file.writelines(_lines(entry))
+                if self._waiting.empty():
+                    file.flush()
+                self.written += 1
+            except OSError as error:
+                if not self.dropped:
+                    log.error("The served log cannot be written: %s", error)
+                self.dropped += 1
+        if file:
+            file.close()
+
+    def _new_file(self, now: int) -> BinaryIO:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return (self.folder / f"{now}-{os.getpid()}.jsonl").open("ab")
+
+
+def _lines(entry: _Entry) -> Iterator[bytes]:
+    answer = entry.answer
+    for goal, score in answer.body["scores"].items():
+        vector = answer.vectors.get(goal)
+        line: dict[str, Any] = {
+            "time": format_instant(entry.time),
+            "identity": answer.asked.identity,
+            "profile_id": answer.body["profile_id"],
+            "goal": goal,
+            **{key: score[key] for key in FROM_SCORE},
+            "features": None if vector is None else vector.tolist(),
+        }
+        yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,86 @@
+"""The slow twin of the condition renderers: one person, one moment, plain Python."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from features.conditions import tree as t
+
+Row = Mapping[str, Any]
+SIGNS = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
+         ">": operator.gt, ">=": operator.ge}  # fmt: skip
+
+
+def holds(condition: t.Condition, person: Row, events: Sequence[Row]) -> bool:
+    """Say whether a condition holds for a spine row and the history rows that belong to it."""
+    match condition:
+        case t.And(terms):
+            return all([holds(term, person, events) for term in terms])
+        case t.Or(terms):
+            return any([holds(term, person, events) for term in terms])
+        case t.Not(term):
+            return not holds(term, person, events)
+        case t.AnyEvent(wanted):
+            return len(passing(wanted, person, events)) > 0
+        case t.HasIdentity(namespace):
+            return person[f"identity_{namespace}"] is True
+        case t.InSegment(segment):
+            return person[f"segment_{segment}"] is True
+        case t.Factor(goal, reason, direction):
+            return reason in (person[f"{goal}_{direction}"] or [])
+    value = value_of(condition.value, person, events)
+    match condition:
+        case t.Exists():
+            return value is not None
+        case t.Compare(_, sign, literal):
+            return value is not None and SIGNS[sign](value, plain(literal, value))
+        case t.In(_, literals):
+            return value is not None and value in [plain(literal, value) for literal in literals]
+        case t.Contains(_, part):
+            return value is not None and part in value
+        case t.StartsWith(_, part):
+            return value is not None and value.startswith(part)
+
+
+def plain(literal: t.Scalar, value: object) -> object:
+    """A literal beside a value: micros for moments, float64 beside float64, else exact."""
+    if isinstance(literal, t.Instant):
+        return literal.micros
+    return float(literal) if isinstance(value, float) else literal
+
+
+def passing(wanted: t.EventFilter, person: Row, events: Sequence[Row]) -> list[Row]:
+    """The events a filter lets through: `[as_of - window, as_of)`."""
+    start = person["as_of"] - wanted.window.micros if wanted.window else 0
+    return [event for event in events if event["event_type"] == wanted.event
+            and start <= event["event_time"] < person["as_of"]
+            and (wanted.where is None or holds(wanted.where, event, ()))]  # fmt: skip
+
+
+def value_of(value: t.Value, person: Row, events: Sequence[Row]) -> Any:
+    """A value of the row at hand, or a number made of its events."""
+    match value:
+        case t.Attribute(name):
+            return person[f"profile_{name}"]
+        case t.EventAttribute(name):
+            return person[f"attr_{name}"]
+        case t.Score(goal, field):
+            return person[f"{goal}_{field}"]
+    found = passing(value.events, person, events)
+    known = [event[f"attr_{value.attribute}"] for event in found] if value.attribute else []
+    known = [number for number in known if number is not None]
+    if value.measure == "mean":
+        return int(sum(known) * 10_000) / (len(known) * 10_000) if known else None
+    if value.measure == "days_since":
+        times = [event["event_time"] for event in found]
+        return (person["as_of"] - max(times)) / 86_400_000_000 if times else None
+    return {
+        "count": lambda: len(found),
+        "active_days": lambda: len({event["local_day"] for event in found}),
+        "distinct": lambda: len(set(known)),
+        "sum": lambda: sum(known),
+        "min": lambda: min(known, default=None),
+        "max": lambda: max(known, default=None),
+    }[value.measure]()

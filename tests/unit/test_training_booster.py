@@ -1,0 +1,156 @@
+"""Trees: repeatable, the same bits alone and in a batch, robust on small noisy data."""
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from features.errors import SettingsError
+from training.booster import BoosterParams, Trees, choose_rounds
+
+NAMES = [f"column_{number}" for number in range(12)]
+QUICK = BoosterParams(max_rounds=200, early_stopping_rounds=30, num_threads=1)
+
+
+def noisy(rows: int, seed: int):
+    """Return 12 columns, 9 of them noise, some null, and outcomes of about one in seven."""
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(rows, 12))
+    signal = matrix[:, 0] + 0.7 * np.abs(matrix[:, 1]) - 0.5 * matrix[:, 2] - 2.5
+    matrix[rng.random(matrix.shape) < 0.1] = np.nan
+    label = (rng.random(rows) < 1 / (1 + np.exp(-signal))).astype(np.int8)
+    return matrix, label
+
+
+MATRIX, LABEL = noisy(1_500, seed=1)
+TREES = Trees.fit(MATRIX, LABEL, NAMES, QUICK, 60)
+
+
+def test_one_row_gives_the_bits_of_the_batch():
+    awkward = MATRIX[:200].copy()
+    awkward[::7, 3], awkward[1::7, 4], awkward[2::7] = np.inf, -np.inf, np.nan
+    margin, contributions = TREES.margin(awkward), TREES.contributions(awkward)
+    for row in range(len(awkward)):
+        assert TREES.margin(awkward[row : row + 1]) == margin[row]
+        assert (TREES.contributions(awkward[row : row + 1])[0] == contributions[row]).all()
+
+
+def test_row_layout_does_not_matter():
+    by_column = np.asfortranarray(MATRIX)
+    assert (TREES.margin(by_column) == TREES.margin(MATRIX)).all()
+    assert (TREES.margin(MATRIX[::3]) == TREES.margin(MATRIX)[::3]).all()
+
+
+def test_no_rows_give_no_margins():
+    assert TREES.margin(MATRIX[:0]).shape == (0,)
+    assert TREES.contributions(MATRIX[:0]).shape == (0, 13)
+
+
+def test_the_same_data_gives_the_same_text_and_the_same_trees_on_more_threads():
+    matrix, label = noisy(20_000, seed=2)
+    texts = [Trees.fit(matrix, label, NAMES, QUICK, 5) for _ in range(2)]
+    assert texts[0] == texts[1]
+    two = Trees.fit(matrix, label, NAMES, BoosterParams(num_threads=2), 5)
+    assert two.text != texts[0].text
+    assert two.fingerprint == texts[0].fingerprint
+
+
+def test_another_seed_gives_other_trees():
+    other = Trees.fit(MATRIX, LABEL, NAMES, BoosterParams(seed=8, num_threads=1), 60)
+    assert other.fingerprint != TREES.fingerprint
+
+
+def test_text_is_the_whole_of_it():
+    again = Trees.from_text(TREES.text)
+    assert (again.margin(MATRIX) == TREES.margin(MATRIX)).all()
+    assert (again.rounds, again.fingerprint) == (60, TREES.fingerprint)
+    head = TREES.text[: TREES.text.index("\nparameters:")]
+    assert TREES.fingerprint == hashlib.sha256(head.encode()).hexdigest()
+
+
+def test_constant_and_null_columns_are_no_trouble():
+    matrix = np.column_stack([np.ones(300), np.full(300, np.nan)])
+    label = np.tile([0, 0, 1], 100).astype(np.int8)
+    trees = Trees.fit(matrix, label, ["constant", "unknown"], QUICK, 10)
+    # Nothing to split on: everyone has the log-odds of one in three.
+    assert trees.margin(matrix[:1]) == pytest.approx([np.log(0.5)])
+    assert trees.contributions(matrix[:1]).sum() == pytest.approx(np.log(0.5))
+
+
+def test_a_monotone_column_never_turns():
+    rng = np.random.default_rng(4)
+    days = rng.uniform(0, 100, 2_000)[:, None]
+    label = (rng.random(2_000) < np.where(days[:, 0] < 50, 0.2, 0.6)).astype(np.int8)
+    trees = Trees.fit(days, label, ["days"], QUICK, 50, monotone=[1])
+    assert (np.diff(trees.margin(np.linspace(0, 100, 500)[:, None])) >= 0).all()
+
+
+def test_rounds_are_few_on_noise_and_more_where_there_is_something_to_learn():
+    people = np.arange(len(LABEL))
+    shuffled = np.random.default_rng(5).permutation(LABEL)
+    noise = choose_rounds(MATRIX, shuffled, people, QUICK)
+    assert noise < 25 < choose_rounds(MATRIX, LABEL, people, QUICK)
+
+
+def test_a_person_is_never_validated_on_their_own_rows():
+    # 150 people, ten equal rows each, labels by coin: only their own rows could be remembered.
+    rng = np.random.default_rng(6)
+    matrix = np.repeat(rng.normal(size=(150, 12)), 10, axis=0)
+    label = np.repeat(rng.integers(0, 2, 150), 10).astype(np.int8)
+    by_person = choose_rounds(matrix, label, np.repeat(np.arange(150), 10), QUICK)
+    by_row = choose_rounds(matrix, label, np.arange(1_500), QUICK)
+    assert by_person < 40 and by_row == 200
+
+
+def test_when_no_fifth_can_validate_a_few_rounds_must_do():
+    label = np.array([1, *[0] * 19], np.int8)
+    assert choose_rounds(np.zeros((20, 2)), label, np.zeros(20, np.int64), QUICK) == 10
+
+
+@pytest.mark.parametrize("rows", [400, 2_000, 10_000])
+def test_the_defaults_do_at_least_as_well_as_lightgbms_own(rows):
+    from lightgbm import LGBMClassifier
+
+    test, truth = noisy(8_000, seed=90)
+    matrix, label = noisy(rows, seed=91)
+    params = BoosterParams(num_threads=1)
+    rounds = choose_rounds(matrix, label, np.arange(rows), params)
+    ours = Trees.fit(matrix, label, NAMES, params, rounds).margin(test)
+    plain = LGBMClassifier(verbosity=-1, n_jobs=1).fit(matrix, label)
+    theirs = plain.predict_proba(test)[:, 1]
+    assert roc_auc_score(truth, ours) > roc_auc_score(truth, theirs)
+
+
+@pytest.mark.parametrize(("rows", "leaf"), [(300, 20), (10_000, 33), (90_000, 100), (10**7, 200)])
+def test_leaves_grow_with_the_square_root_of_the_rows(rows, leaf):
+    assert BoosterParams().settings(rows, 100)["min_data_in_leaf"] == leaf
+    assert BoosterParams(min_data_in_leaf=5).settings(rows, 100)["min_data_in_leaf"] == 5
+
+
+def test_a_tree_sees_at_least_eight_columns():
+    fractions = [BoosterParams().settings(100, count)["feature_fraction"] for count in (1, 16, 80)]
+    assert fractions == [1.0, 0.5, 0.4]
+
+
+@pytest.mark.parametrize("depth", [0, 7, -1])
+def test_trees_too_deep_to_explain_are_refused(depth):
+    with pytest.raises(SettingsError, match=f"max_depth is {depth}. Hint: Choose 1 to 6"):
+        BoosterParams(max_depth=depth)
+
+
+def test_nothing_that_ruins_probabilities_or_contributions_is_set():
+    banned = {"is_unbalance", "scale_pos_weight", "zero_as_missing", "linear_tree"}
+    assert not banned & set(BoosterParams().settings(100, 10))
+    assert BoosterParams().settings(100, 10)["deterministic"] is True
+
+
+def test_importing_the_room_loads_neither_lightgbm_nor_mlflow():
+    code = (
+        "import sys, training.fit, training.registry;"
+        "print({'lightgbm', 'mlflow', 'sklearn', 'plotly'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,200 @@
+"""Training whole: roles, the contest with recency, warnings, repeatability, the report."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from features.behavior.definitions import Count, DaysSince
+from features.time import MICROS_PER_DAY, Window
+from training.booster import BoosterParams
+from training.charts import figures, report_html
+from training.dataset import Dataset
+from training.errors import OneClassError, TooFewExamples, UnknownFeature
+from training.fit import Trained, TrainingTask, train
+
+DAYS_30 = Window.parse("30d")
+RECENCY = DaysSince("purchase").feature
+FEATURES = (Count("purchase", DAYS_30).feature, Count("view", DAYS_30).feature, RECENCY)
+PARAMS = BoosterParams(learning_rate=0.1, max_rounds=150, early_stopping_rounds=20, num_threads=1)
+TASK = TrainingTask(
+    "conversion", "conversion", "calendar", 150 * MICROS_PER_DAY, DAYS_30, None, RECENCY.name,
+    definitions=["purchases", "views", "recency"],
+)  # fmt: skip
+
+
+def shop(weight_of_counts: float, days: tuple[int, ...] = (0, 30, 60, 90, 120)) -> Dataset:
+    """Return 400 people a day; purchases follow recency and, by the weight, what else they do."""
+    rng = np.random.default_rng(3)
+    rows = 400 * len(days)
+    purchases, views = rng.poisson(2, rows), rng.poisson(6, rows)
+    recency = np.where(purchases > 0, rng.uniform(0, 30, rows), rng.uniform(30, 200, rows))
+    recency[rng.random(rows) < 0.05] = np.nan
+    never_or_days = np.nan_to_num(recency, nan=300)
+    strength = weight_of_counts * (views - 6) - never_or_days / 40
+    label = (rng.random(rows) < 1 / (1 + np.exp(-strength))).astype(np.int8)
+    matrix = np.column_stack([purchases, views, recency]).astype(np.float64)
+    as_of = np.repeat(np.array(days, dtype=np.int64) * MICROS_PER_DAY, 400)
+    return Dataset(FEATURES, matrix, label, as_of, np.tile(np.arange(400), len(days)))
+
+
+DATASET = shop(0.6)
+POPULATION = DATASET.matrix[-400:]
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    return train(DATASET, POPULATION, TASK, PARAMS)
+
+
+def test_the_model_serves_when_it_beats_recency(trained):
+    assert trained.bundle.serves == "model"
+    assert trained.outdone is None
+    assert trained.evaluation.auc > trained.evaluation.baseline_auc + 0.05
+    assert trained.roles.protocol == "out_of_time"
+    assert trained.warnings == ()
+    low, high = trained.auc_interval
+    assert low < trained.evaluation.auc < high
+
+
+def test_the_bundle_knows_where_it_comes_from(trained):
+    bundle = trained.bundle
+    assert bundle.trained_on == {
+        "rows": 2_000, "positives": int(DATASET.label.sum()), "people": 400, "fit": 1_200,
+        "calibrate": 400, "evaluate": 400, "persons_in_fit_and_evaluate": 400, "reference": 400,
+    }  # fmt: skip
+    assert bundle.base_rate == DATASET.label.mean()
+    assert bundle.data_fingerprint == DATASET.fingerprint()
+    assert (bundle.outcome_window, bundle.gap) == ("30d", "")
+    assert bundle.definitions == ["purchases", "views", "recency"]
+    assert bundle.metrics["auc"] == bundle.metrics["model_auc"] == trained.evaluation.auc
+    assert bundle.metrics["rounds"] == bundle.trees.rounds == trained.params["rounds"]
+
+
+def test_scores_compare_with_the_population(trained):
+    scored = trained.bundle.score(POPULATION)
+    assert scored.probability.mean() == pytest.approx(trained.bundle.reference.mean_probability)
+    assert scored.probability.mean() == pytest.approx(DATASET.label.mean(), abs=0.05)
+    assert scored.percentile.mean() == pytest.approx(50.5, abs=1)
+    assert (trained.population.score == scored.score).all()
+
+
+def test_two_trainings_are_the_same_to_the_byte(trained, tmp_path):
+    trained.bundle.save(tmp_path / "first")
+    train(DATASET, POPULATION, TASK, PARAMS).bundle.save(tmp_path / "second")
+    names = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert len(names) == 5
+    for name in names:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_recency_serves_when_nothing_beats_it():
+    said = []
+    found = train(shop(0.0), POPULATION, TASK, PARAMS, said.append)
+    assert found.outdone is not None
+    assert found.outdone.auc <= found.evaluation.baseline_auc
+    assert found.bundle.serves == "baseline"
+    assert found.bundle.features == (RECENCY,)
+    assert found.bundle.definitions == ["recency"]
+    assert found.evaluation.auc == pytest.approx(found.evaluation.baseline_auc, abs=0.02)
+    assert found.bundle.metrics["model_auc"] == found.outdone.auc
+    assert "does not beat days since the last time alone" in found.warnings[0]
+    assert any("does not beat recency" in message for message in said)
+
+
+def test_served_recency_falls_with_the_days():
+    bundle = train(shop(0.0), POPULATION, TASK, PARAMS).bundle
+    days = np.linspace(0, 300, 200)[:, None]
+    assert (np.diff(bundle.score(days).probability) <= 0).all()
+
+
+def test_one_snapshot_is_split_by_person_with_a_warning():
+    found = train(shop(0.6, days=(0,)), POPULATION, TASK, PARAMS)
+    assert found.roles.protocol == "person_hash"
+    assert found.bundle.trained_on["persons_in_fit_and_evaluate"] == 0
+    assert any("people rather than dates were split" in each for each in found.warnings)
+
+
+def test_moments_of_events_are_split_in_blocks():
+    spread = np.random.default_rng(4).permutation(2_000) * (150 * MICROS_PER_DAY // 2_000)
+    data = replace(DATASET, as_of=spread)
+    found = train(data, POPULATION, replace(TASK, basis="at_events"), PARAMS)
+    assert found.roles.protocol == "out_of_time"
+    assert 300 < found.bundle.trained_on["evaluate"] < 500
+
+
+def test_an_empty_population_is_replaced_and_said():
+    found = train(DATASET, POPULATION[:0], TASK, PARAMS)
+    assert found.bundle.trained_on["reference"] == 400
+    assert any("Nobody is eligible" in each for each in found.warnings)
+
+
+def test_a_column_that_knows_the_outcome_is_suspected():
+    leaking = DATASET.matrix.copy()
+    leaking[:, 0] = DATASET.label
+    found = train(replace(DATASET, matrix=leaking), POPULATION, TASK, PARAMS)
+    assert any("too good to be likely" in each for each in found.warnings)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_cannot_be_learnt(label):
+    data = replace(DATASET, label=np.full(2_000, label, np.int8))
+    which = "every one has" if label else "none has"
+    with pytest.raises(OneClassError, match=f"Of 2000 rows in goal conversion, {which}"):
+        train(data, POPULATION, TASK, PARAMS)
+
+
+def test_people_and_not_rows_are_counted():
+    few = replace(DATASET, label=(DATASET.person < 20).astype(np.int8))
+    message = "has 20 people with the outcome and 380 without, needs 50 of each"
+    with pytest.raises(TooFewExamples, match=message) as caught:
+        train(few, POPULATION, TASK, PARAMS)
+    assert caught.value.details == {"with_outcome": 20, "without": 380, "needed": 50}
+
+
+def test_an_unknown_recency_column_is_named():
+    task = replace(TASK, recency_column="days_since_purchases")
+    with pytest.raises(UnknownFeature, match="Did you mean 'days_since_purchase'"):
+        train(DATASET, POPULATION, task, PARAMS)
+
+
+def test_progress_is_told(trained):
+    said: list[str] = []
+    train(DATASET, POPULATION, TASK, replace(PARAMS, max_rounds=5), said.append)
+    assert said[0] == "Fitting on 1200 rows"
+    assert re.fullmatch(r"Fitting \d+ trees on all 2000 rows", said[-1])
+
+
+def test_the_summary_says_what_the_figures_say(trained):
+    text = " ".join(trained.summary)
+    found = trained.evaluation
+    assert f"{found.auc:.1%} of the time" in text
+    assert f"{found.lift_at_10:.1f} times the average rate" in text
+    assert "happens within 30 days" in text
+
+
+def test_the_report_is_one_page_that_needs_no_network(trained):
+    report = replace(trained.report, warnings=["Mind <this>."], title="A & B")
+    page = report_html(report)
+    assert page.index("Mind &lt;this&gt;.") < page.index(report.summary[0].replace("'", "&#x27;"))
+    assert "<h1>A &amp; B</h1>" in page
+    assert page.count("<script>/**") + page.count("plotly.js v") >= 1
+    outside = re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=", page)
+    assert outside == []
+    assert all(f'id="chart-{name}"' in page for name in figures(report))
+    assert len(figures(report)) == 7
+
+
+def test_the_report_is_the_same_each_time(trained):
+    assert report_html(trained.report) == report_html(trained.report)
+
+
+def test_charts_show_the_figures(trained):
+    shown = figures(trained.report)
+    lifts = [each.lift for each in trained.evaluation.deciles]
+    assert list(shown["lift"].data[0].y) == lifts
+    assert shown["gains"].data[0].y[-1] == pytest.approx(1)
+    assert sum(shown["scores"].data[0].y) == len(POPULATION)
+    assert set(shown["importance"].data[0].y) == {each.reason_label for each in FEATURES}
+    assert shown["roc"].data[0].x[0] == 0 and shown["roc"].data[0].x[-1] == 1

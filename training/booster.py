@@ -1,0 +1,216 @@
+"""Gradient boosted trees: the only importer of LightGBM.
+
+Trees are kept as their text, so what is trained, stored, hashed and served is one thing. Training
+is deterministic for given rows, parameters and thread count; no class weights (they ruin the
+probabilities), no zero_as_missing and no linear trees (their contributions are wrong or missing).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import SettingsError
+from training.split import person_fraction
+
+Floats = NDArray[np.float64]
+
+DEEPEST = 6
+FOLDS = 5
+FEWEST_COLUMNS = 8
+SMALL = 20_000
+"""Below this many rows each fifth of the people validates in turn: one fifth would be noise.
+
+Fewer rows also train on one thread: the trees are the same, and threads that wait for each other
+on a busy machine can take many times as long.
+"""
+
+
+@dataclass(frozen=True)
+class BoosterParams:
+    """How to grow the trees. The defaults are for small, noisy, strongly correlated features.
+
+    `min_data_in_leaf` None grows with the square root of the rows, from 20 to 200. `max_depth` is
+    1 to 6, since explaining a tree costs with the square of its depth. A tree sees at least eight
+    columns whatever `feature_fraction` says. `num_threads` is a setting and never the machine's,
+    because the stored text names it.
+    """
+
+    learning_rate: float = 0.02
+    num_leaves: int = 8
+    max_depth: int = 5
+    min_data_in_leaf: int | None = None
+    feature_fraction: float = 0.4
+    bagging_fraction: float = 0.7
+    lambda_l2: float = 1.0
+    max_rounds: int = 2_000
+    early_stopping_rounds: int = 100
+    seed: int = 7
+    num_threads: int = 2
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_depth <= DEEPEST:
+            raise SettingsError(
+                f"max_depth is {self.max_depth}.",
+                hint=f"Choose 1 to {DEEPEST}: deeper trees cost too much to explain.",
+                max_depth=self.max_depth,
+            )
+
+    def settings(self, rows: int, columns: int) -> dict[str, Any]:
+        """Return LightGBM's parameters for a training on `rows` rows of `columns` columns."""
+        scaled = int(np.clip(np.sqrt(rows) / 3, 20, 200))
+        leaf = scaled if self.min_data_in_leaf is None else self.min_data_in_leaf
+        return {
+            "objective": "binary",
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.num_leaves,
+            "max_depth": self.max_depth,
+            "min_data_in_leaf": leaf,
+            "feature_fraction": min(1.0, max(self.feature_fraction, FEWEST_COLUMNS / columns)),
+            "bagging_fraction": self.bagging_fraction,
+            "bagging_freq": 1 if self.bagging_fraction < 1 else 0,
+            "lambda_l2": self.lambda_l2,
+            "seed": self.seed,
+            "num_threads": 1 if rows < SMALL else self.num_threads,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+
+
+@dataclass(frozen=True)
+class Trees:
+    """A trained booster. Equal when the text is equal."""
+
+    text: str
+    threads: int = field(default=2, compare=False)
+
+    @classmethod
+    def fit(
+        cls,
+        matrix: Floats,
+        label: NDArray[np.int8],
+        names: Sequence[str],
+        params: BoosterParams,
+        rounds: int,
+        *,
+        monotone: Sequence[int] | None = None,
+    ) -> Trees:
+        """Train `rounds` trees on `matrix` (rows, features), NaN = null, against 0/1 labels.
+
+        `monotone` holds -1, 0 or 1 per feature. Raises nothing on constant or all-null columns.
+        """
+        import lightgbm
+
+        settings = _settings(params, matrix, monotone)
+        data = _data(matrix, label, names, settings)
+        booster = lightgbm.train(settings, data, num_boost_round=rounds)
+        return cls(booster.model_to_string(), params.num_threads)
+
+    def margin(self, matrix: Floats) -> Floats:
+        """Return the raw log-odds (n,) of rows (n, features): one row gives a batch's bits."""
+        raw = self._predict(matrix, raw_score=True)
+        return raw.reshape(len(matrix))
+
+    def contributions(self, matrix: Floats) -> Floats:
+        """Return Shapley contributions (n, features + 1) to the margin; the last is the base.
+
+        Path-dependent TreeSHAP (Lundberg et al. 2020), in float64, by LightGBM itself.
+        """
+        raw = self._predict(matrix, pred_contrib=True)
+        return raw.reshape(len(matrix), matrix.shape[1] + 1)
+
+    @property
+    def rounds(self) -> int:
+        """The number of trees."""
+        return int(self._booster.num_trees())
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the trees alone: the same for any number of threads."""
+        return hashlib.sha256(self.text.split("\nparameters:")[0].encode()).hexdigest()
+
+    @classmethod
+    def from_text(cls, text: str, threads: int = 2) -> Trees:
+        """Read trees back from their text; margins are the same to the bit."""
+        return cls(text, threads)
+
+    @property
+    def _booster(self) -> Any:
+        kept = self.__dict__.get("_kept")
+        if kept is None:
+            import lightgbm
+
+            kept = lightgbm.Booster(model_str=self.text)
+            object.__setattr__(self, "_kept", kept)
+        return kept
+
+    def _predict(self, matrix: Floats, **how: bool) -> Floats:
+        width = int(self._booster.num_feature())
+        if len(matrix) == 0:
+            return np.zeros((0, width + 1) if "pred_contrib" in how else 0)
+        # Threads only cost time on few rows, and a server's workers must not fight over cores.
+        threads = 1 if len(matrix) < 64 else self.threads
+        plain = np.ascontiguousarray(matrix, dtype=np.float64)
+        return np.asarray(self._booster.predict(plain, num_threads=threads, **how))
+
+
+def choose_rounds(
+    matrix: Floats,
+    label: NDArray[np.int8],
+    person: NDArray[np.int64],
+    params: BoosterParams,
+    *,
+    monotone: Sequence[int] | None = None,
+) -> int:
+    """Return the number of trees that does best, by log-loss, on people left out of the fit.
+
+    A fifth of the people validates; below 20,000 rows every fifth does in turn and the mean counts.
+    The answer is for all rows given: trees on a quarter more rows can bear some more rounds.
+    """
+    import lightgbm
+
+    fold = (person_fraction(person, salt=1) * FOLDS).astype(np.int64)
+    turns = range(FOLDS if len(label) < SMALL else 1)
+    folds = [(np.flatnonzero(fold != turn), np.flatnonzero(fold == turn)) for turn in turns]
+    folds = [part for part in folds if all(_both_kinds(label[rows]) for rows in part)]
+    if not folds:
+        return max(1, params.max_rounds // 20)
+    settings = _settings(params, matrix, monotone) | {"metric": "binary_logloss"}
+    names = [f"column_{number}" for number in range(matrix.shape[1])]
+    found: dict[str, Any] = lightgbm.cv(
+        settings,
+        _data(matrix, label, names, settings),
+        num_boost_round=params.max_rounds,
+        folds=folds,
+        callbacks=[lightgbm.early_stopping(params.early_stopping_rounds, verbose=False)],
+    )
+    best = len(found["valid binary_logloss-mean"])
+    return min(params.max_rounds, best + best // 10)
+
+
+def _settings(
+    params: BoosterParams, matrix: Floats, monotone: Sequence[int] | None
+) -> dict[str, Any]:
+    settings = params.settings(*matrix.shape)
+    if monotone is not None:
+        settings["monotone_constraints"] = list(monotone)
+    return settings
+
+
+def _data(
+    matrix: Floats, label: NDArray[np.int8], names: Sequence[str], settings: dict[str, Any]
+) -> Any:
+    import lightgbm
+
+    plain = np.ascontiguousarray(matrix, dtype=np.float64)
+    return lightgbm.Dataset(plain, label, feature_name=list(names), params=settings)
+
+
+def _both_kinds(label: NDArray[np.int8]) -> bool:
+    return 0 < int(label.sum()) < len(label)

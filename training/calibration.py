@@ -1,0 +1,138 @@
+"""From the booster's margin to a probability, outside the booster.
+
+A sigmoid (Platt 1999) where outcomes are few, an isotonic step curve (Zadrozny and Elkan 2002)
+where there are enough of both kinds. Both never decrease, so a higher margin never has a lower
+probability. The percentile is read from the margin instead, where isotonic ties do not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+Floats = NDArray[np.float64]
+Method = Literal["sigmoid", "isotonic", "identity"]
+
+ENOUGH_FOR_ISOTONIC = 1_000
+"""Rows with, and rows without, the outcome from which on the isotonic curve is used."""
+LEAST, MOST = 1e-6, 1.0 - 1e-6
+"""Probabilities stay within these: nothing is ever certain."""
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """A non-decreasing curve from margin (log-odds) to probability.
+
+    `sigmoid`: expit(slope * margin + intercept). `isotonic`: straight lines between the points
+    (`knots`, `levels`), flat outside. `identity`: expit(margin).
+    """
+
+    method: Method
+    slope: float = 1.0
+    intercept: float = 0.0
+    knots: tuple[float, ...] = ()
+    levels: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, margin: Floats, label: NDArray[np.int8]) -> Calibrator:
+        """Fit the curve on rows the booster has not seen; `identity` when all labels are alike."""
+        positives = int(label.sum())
+        fewest = min(positives, len(label) - positives)
+        if fewest == 0:
+            return cls("identity")
+        if fewest < ENOUGH_FOR_ISOTONIC:
+            return _sigmoid(margin, label)
+        return _isotonic(margin, label)
+
+    def probability(self, margin: Floats) -> Floats:
+        """Return the probabilities of margins (n,): the same bits for one margin and for many."""
+        if self.method == "isotonic":
+            raw = _between(margin, *self._points)
+        else:
+            raw = expit(self.slope * margin + self.intercept)
+        return np.clip(raw, LEAST, MOST)
+
+    @cached_property
+    def _points(self) -> tuple[Floats, Floats]:
+        return np.asarray(self.knots), np.asarray(self.levels)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the calibrator as JSON-ready values, exact to the bit."""
+        return {
+            "method": self.method,
+            "slope": self.slope,
+            "intercept": self.intercept,
+            "knots": list(self.knots),
+            "levels": list(self.levels),
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Calibrator:
+        """Read what `to_json` wrote."""
+        return cls(
+            cast(Method, body["method"]),
+            float(body["slope"]),
+            float(body["intercept"]),
+            tuple(body["knots"]),
+            tuple(body["levels"]),
+        )
+
+
+def _sigmoid(margin: Floats, label: NDArray[np.int8]) -> Calibrator:
+    """Fit Platt's sigmoid to his softened targets, which keep separable data finite."""
+    from sklearn.linear_model import LogisticRegression
+
+    positives = int(label.sum())
+    negatives = len(label) - positives
+    target = np.where(label == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    twice = np.concatenate([margin, margin])[:, None]
+    outcome = np.repeat([1, 0], len(margin))
+    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1_000)
+    model.fit(twice, outcome, sample_weight=np.concatenate([target, 1 - target]))
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if slope <= 0:
+        # A margin that ranks the wrong way here carries no information: everyone gets the mean.
+        return Calibrator("sigmoid", 0.0, float(np.log(positives / negatives)))
+    return Calibrator("sigmoid", slope, intercept)
+
+
+def _isotonic(margin: Floats, label: NDArray[np.int8]) -> Calibrator:
+    from sklearn.isotonic import IsotonicRegression
+
+    model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+    fitted = model.fit_transform(margin, label)
+    levels = _never_certain(model.y_thresholds_, fitted)
+    return Calibrator(
+        "isotonic", knots=_floats(model.X_thresholds_), levels=_floats(levels)
+    )  # fmt: skip
+
+
+def _never_certain(levels: Floats, fitted: Floats) -> Floats:
+    """Replace the levels 0 and 1 by the rule of succession, keeping the order of levels."""
+    lowest = 1.0 / (int((fitted == 0).sum()) + 2)
+    highest = 1.0 - 1.0 / (int((fitted == 1).sum()) + 2)
+    inner = levels[(levels > 0) & (levels < 1)]
+    floor = min(lowest, float(inner.min(initial=0.5)))
+    ceiling = max(highest, float(inner.max(initial=0.5)))
+    return np.where(levels == 0, floor, np.where(levels == 1, ceiling, levels))
+
+
+def _between(margin: Floats, knots: Floats, levels: Floats) -> Floats:
+    """Interpolate linearly, element by element, never leaving the two levels around a margin."""
+    if len(knots) == 1:
+        return np.full_like(margin, levels[0])
+    inside = np.clip(margin, knots[0], knots[-1])
+    left = np.clip(np.searchsorted(knots, inside, side="right") - 1, 0, len(knots) - 2)
+    low, high = levels[left], levels[left + 1]
+    share = (inside - knots[left]) / (knots[left + 1] - knots[left])
+    return np.clip(low + share * (high - low), low, high)
+
+
+def _floats(values: Sequence[float] | Floats) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -1,0 +1,223 @@
+"""Charts of a training, and the one-file report that carries them.
+
+The report is a single HTML file that opens without a network: plotly's JavaScript is in it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluation import Curve, Evaluation
+
+Floats = NDArray[np.float64]
+
+COLOURS = {"churn": "#b3462c", "conversion": "#1f6f5c"}
+PLAIN = "#9aa0a6"
+MOST_POINTS = 500
+MOST_REASONS = 15
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the report says. `summary` and `warnings` are plain sentences, one each.
+
+    `scores` are those of the reference population; `importance` the shares by reason label.
+    """
+
+    title: str
+    kind: str
+    summary: Sequence[str]
+    warnings: Sequence[str]
+    evaluation: Evaluation
+    scores: Floats
+    importance: Mapping[str, float]
+
+
+def roc_chart(evaluation: Evaluation, colour: str) -> Any:
+    """Outcomes caught against false alarms, with the line of chance."""
+    found = _line(evaluation.roc, colour, f"model, AUC {evaluation.auc:.3f}")
+    chance = _reference([0, 1], [0, 1], "chance")
+    return _figure([found, chance], "ROC", "False alarms", "Outcomes caught")
+
+
+def precision_recall_chart(evaluation: Evaluation, colour: str) -> Any:
+    """Share of the chosen who had the outcome, against the share of outcomes caught."""
+    name = f"model, average {evaluation.average_precision:.3f}"
+    found = _line(evaluation.precision_recall, colour, name)
+    rate = evaluation.positive_rate
+    chance = _reference([0, 1], [rate, rate], "chance")
+    return _figure([found, chance], "Precision and recall", "Recall", "Precision")
+
+
+def lift_chart(evaluation: Evaluation, colour: str) -> Any:
+    """How many times the average rate each tenth of the people has, likeliest first."""
+    import plotly.graph_objects as go
+
+    tenths = [each.decile for each in evaluation.deciles]
+    bars = go.Bar(
+        x=tenths, y=[each.lift for each in evaluation.deciles], marker_color=colour, name="model"
+    )
+    average = _reference([0.5, 10.5], [1, 1], "average")
+    return _figure([bars, average], "Lift by decile", "Decile, 1 = likeliest", "Times average")
+
+
+def gains_chart(evaluation: Evaluation, colour: str) -> Any:
+    """Share of all outcomes found by contacting the likeliest people first."""
+    reached = np.arange(len(evaluation.deciles) + 1) / len(evaluation.deciles)
+    caught = np.array([0.0, *(each.gain for each in evaluation.deciles)])
+    found = _line(Curve(reached, caught), colour, "model")
+    chance = _reference([0, 1], [0, 1], "in any order")
+    return _figure([found, chance], "Cumulative gains", "People contacted", "Outcomes found")
+
+
+def calibration_chart(evaluation: Evaluation, colour: str) -> Any:
+    """Predicted probability against what happened, by tenth of the people."""
+    predicted = np.array([each.mean_predicted for each in evaluation.bins])
+    happened = np.array([each.positive_rate for each in evaluation.bins])
+    found = _line(Curve(predicted, happened), colour, "model")
+    found.mode = "lines+markers"
+    most = float(max(predicted.max(), happened.max()))
+    perfect = _reference([0, most], [0, most], "perfect")
+    return _figure([found, perfect], "Calibration", "Predicted", "Happened")
+
+
+def score_chart(scores: Floats, colour: str) -> Any:
+    """How many people have which score."""
+    import plotly.graph_objects as go
+
+    counts, edges = np.histogram(scores, bins=40, range=(0, 100))
+    bars = go.Bar(x=(edges[:-1] + edges[1:]) / 2, y=counts, marker_color=colour, width=2.5)
+    return _figure([bars], "Scores", "Score, 50 = average odds", "People")
+
+
+def importance_chart(importance: Mapping[str, float], colour: str) -> Any:
+    """Reasons that move margins most, by mean absolute contribution."""
+    import plotly.graph_objects as go
+
+    top = list(importance.items())[:MOST_REASONS][::-1]
+    bars = go.Bar(
+        x=[share for _, share in top],
+        y=[escape(label) for label, _ in top],
+        orientation="h",
+        marker_color=colour,
+    )
+    figure = _figure([bars], "What matters", "Share of all contributions", "")
+    figure.update_yaxes(automargin=True)
+    return figure
+
+
+def figures(report: Report) -> dict[str, Any]:
+    """Return every chart of a report by a short name, in the order they are shown."""
+    colour = COLOURS.get(report.kind, COLOURS["conversion"])
+    found = report.evaluation
+    return {
+        "lift": lift_chart(found, colour),
+        "gains": gains_chart(found, colour),
+        "calibration": calibration_chart(found, colour),
+        "importance": importance_chart(report.importance, colour),
+        "scores": score_chart(report.scores, colour),
+        "roc": roc_chart(found, colour),
+        "precision_recall": precision_recall_chart(found, colour),
+    }
+
+
+def report_html(report: Report) -> str:
+    """Return the report as one self-contained page: warnings, summary, figures, charts."""
+    from plotly.offline import get_plotlyjs
+
+    charts = "".join(
+        figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{name}")
+        for name, figure in figures(report).items()
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(report.title)}</title><style>{_STYLE}</style>"
+        f"<script>{get_plotlyjs()}</script></head><body><main>"
+        f"<h1>{escape(report.title)}</h1>{_warnings(report.warnings)}"
+        f"{_paragraphs(report.summary)}{_table(report.evaluation.metrics())}"
+        f'<div class="charts">{charts}</div></main></body></html>'
+    )
+
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;color:#202124;margin:0}"
+    "main{max-width:72rem;margin:2rem auto;padding:0 1rem}"
+    ".warnings{border-left:4px solid #b3462c;background:#fbeeea;padding:.5rem 1rem;margin:1rem 0}"
+    "table{border-collapse:collapse}th,td{text-align:left;padding:.2rem 1.5rem .2rem 0}"
+    "td{font-variant-numeric:tabular-nums}"
+    ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(22rem,1fr));gap:1rem}"
+)
+
+_WORDS = {
+    "population": "People evaluated",
+    "positives": "With the outcome",
+    "auc": "AUC",
+    "average_precision": "Average precision",
+    "log_loss": "Log-loss",
+    "brier": "Brier score",
+    "lift_at_10": "Lift of the likeliest tenth",
+    "ece": "Mean calibration error",
+    "mean_predicted": "Mean probability",
+    "positive_rate": "Outcome rate",
+    "baseline_auc": "AUC of recency alone",
+}
+
+
+def _warnings(sentences: Sequence[str]) -> str:
+    if not sentences:
+        return ""
+    return f'<section class="warnings"><h2>Read this first</h2>{_paragraphs(sentences)}</section>'
+
+
+def _paragraphs(sentences: Sequence[str]) -> str:
+    return "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+
+
+def _table(metrics: Mapping[str, float]) -> str:
+    rows = (
+        f"<tr><th>{_WORDS.get(name, escape(name))}</th><td>{_number(value)}</td></tr>"
+        for name, value in metrics.items()
+    )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:.4f}"
+
+
+def _line(curve: Curve, colour: str, name: str) -> Any:
+    import plotly.graph_objects as go
+
+    kept = np.unique(np.linspace(0, len(curve.x) - 1, MOST_POINTS).astype(np.int64))
+    line = {"color": colour}
+    return go.Scatter(x=curve.x[kept], y=curve.y[kept], mode="lines", name=name, line=line)
+
+
+def _reference(x: Sequence[float], y: Sequence[float], name: str) -> Any:
+    import plotly.graph_objects as go
+
+    line = {"color": PLAIN, "dash": "dash"}
+    return go.Scatter(x=list(x), y=list(y), mode="lines", name=name, line=line)
+
+
+def _figure(traces: Sequence[Any], title: str, x: str, y: str) -> Any:
+    import plotly.graph_objects as go
+
+    figure = go.Figure(list(traces))
+    figure.update_layout(
+        title=title,
+        xaxis_title=x,
+        yaxis_title=y,
+        template="plotly_white",
+        height=380,
+        margin={"l": 60, "r": 20, "t": 50, "b": 50},
+        legend={"orientation": "h", "y": -0.25},
+        showlegend=len(traces) > 1,
+    )
+    return figure

@@ -1,0 +1,90 @@
+"""Errors of the training room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from features.errors import LikelierError, did_you_mean
+
+
+class DatasetError(LikelierError):
+    """A dataset whose parts do not fit together."""
+
+    code = "bad_dataset"
+
+
+class OneClassError(LikelierError):
+    """Rows that all had the outcome, or all did not: nothing can be learnt or measured."""
+
+    code = "one_class"
+
+    @classmethod
+    def among(cls, rows: int, positives: int, where: str) -> OneClassError:
+        """Build the error for `rows` rows of `where` with `positives` outcomes."""
+        which = "every one has" if positives else "none has"
+        return cls(
+            f"Of {rows} rows in {where}, {which} the outcome.",
+            hint="Look at the goal's outcome and eligible conditions, or lengthen outcome_window.",
+            rows=rows,
+            positives=positives,
+        )
+
+
+class TooFewExamples(LikelierError):
+    """Fewer people with, or without, the outcome than a model can be learnt from."""
+
+    code = "too_few_examples"
+
+
+class UnknownFeature(LikelierError):
+    """A feature name that the dataset does not have."""
+
+    code = "unknown_feature"
+
+    @classmethod
+    def named(cls, missing: str, available: Sequence[str]) -> UnknownFeature:
+        """Build the error for `missing`, naming the nearest available feature."""
+        return cls(
+            f"The dataset has no feature {missing!r}.",
+            hint=did_you_mean(missing, available),
+            missing=missing,
+        )
+
+
+class NotAdditive(LikelierError):
+    """Contributions that do not add up to the margin they explain."""
+
+    code = "not_additive"
+    status = 500
+
+
+class BrokenBundle(LikelierError):
+    """A bundle folder that is not, to the byte, what was saved."""
+
+    code = "broken_bundle"
+    status = 503
+
+
+class ColumnsDiffer(LikelierError):
+    """A matrix whose columns are not the model's, in the model's order."""
+
+    code = "columns_differ"
+
+    @classmethod
+    def between(cls, expected: Sequence[str], found: Sequence[str]) -> ColumnsDiffer:
+        """Build the error showing what is missing, what is extra and where the order departs."""
+        missing = [name for name in expected if name not in found]
+        extra = [name for name in found if name not in expected]
+        pairs = enumerate(zip(expected, found, strict=False))
+        first = next((place for place, (ours, theirs) in pairs if ours != theirs), None)
+        parts = [f"missing {missing}"] * bool(missing) + [f"extra {extra}"] * bool(extra)
+        if not parts and first is not None:
+            parts = [f"column {first} is {found[first]!r}, expected {expected[first]!r}"]
+        parts = parts or [f"{len(found)} columns, expected {len(expected)}"]
+        return cls(
+            f"The columns are not those of the model: {'; '.join(parts)}.",
+            hint="Compute the features from the definitions stored in the bundle, in their order.",
+            missing=missing,
+            extra=extra,
+            first_difference=first,
+        )

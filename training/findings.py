@@ -1,0 +1,66 @@
+"""What a training found, in plain sentences: for the report and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from features.time import Window, format_instant
+from training.bundle import Bundle
+from training.evaluation import Evaluation
+from training.split import Roles
+
+SUSPICIOUS_AUC = 0.98
+POOR_CALIBRATION = 0.05
+FEW_OUTCOMES = 50
+
+
+def summary(
+    bundle: Bundle, found: Evaluation, interval: tuple[float, float], roles: Roles
+) -> tuple[str, ...]:
+    """Say what was trained and how good it is."""
+    window = Window.parse(bundle.outcome_window).words
+    low, high = interval
+    what = "The model" if bundle.serves == "model" else "Recency alone"
+    return (
+        f"{bundle.goal} ({bundle.kind}) as of {format_instant(bundle.as_of)}: the chance that it "
+        f"happens within {window}. {found.positive_rate:.1%} of {found.population:,} people "
+        "evaluated had the outcome.",
+        f"{what} ranks someone with the outcome above someone without {found.auc:.1%} of the time "
+        f"(95% interval {low:.1%} to {high:.1%}); days since the last time alone manages "
+        f"{found.baseline_auc or 0.5:.1%}.",
+        f"The likeliest tenth has {found.lift_at_10:.1f} times the average rate. The mean "
+        f"prediction is {found.mean_predicted:.1%}, off by {found.ece:.1%} on average over tenths.",
+        roles.note,
+    )
+
+
+def warnings_of(bundle: Bundle, found: Evaluation, roles: Roles, eligible: int) -> tuple[str, ...]:
+    """Say what a reader must know before trusting the figures; `eligible` people were scored."""
+    return tuple(_warnings(bundle, found, roles, eligible))
+
+
+def _warnings(bundle: Bundle, found: Evaluation, roles: Roles, eligible: int) -> Iterator[str]:
+    if bundle.serves == "baseline":
+        yield (
+            f"The model (AUC {bundle.metrics['model_auc']:.3f}) does not beat days since the last "
+            f"time alone (AUC {found.baseline_auc:.3f}) on the same people, so recency is served."
+        )
+    if roles.protocol == "person_hash":
+        yield roles.note
+    if found.auc > SUSPICIOUS_AUC:
+        yield (
+            f"An AUC of {found.auc:.3f} is too good to be likely: look for a feature that already "
+            "knows the outcome, first among those that matter most."
+        )
+    if found.ece > POOR_CALIBRATION:
+        yield (
+            f"Probabilities are off by {found.ece:.1%} on average: behaviour may have changed "
+            "between the calibration and the evaluation. Trust the order more than the numbers."
+        )
+    if min(found.positives, found.population - found.positives) < FEW_OUTCOMES:
+        yield (
+            f"Only {found.positives} of {found.population} people evaluated had the outcome: "
+            "the figures are rough."
+        )
+    if eligible == 0:
+        yield "Nobody is eligible at the run's as_of: scores compare with the evaluated people."

@@ -1,0 +1,283 @@
+"""Train one goal: split, fit, calibrate, compare with recency, refit, and make the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.time import Window
+from training.baselines import RecencyBaseline, baseline_params
+from training.booster import BoosterParams, Trees, choose_rounds
+from training.bundle import Basis, Bundle, Kind, Scored, Serves
+from training.calibration import Calibrator
+from training.charts import Report
+from training.dataset import Dataset
+from training.errors import OneClassError, TooFewExamples
+from training.evaluation import Evaluation, auc_interval, evaluate
+from training.factors import importance
+from training.findings import summary, warnings_of
+from training.reference import Reference
+from training.split import Roles, split
+
+Floats = NDArray[np.float64]
+Progress = Callable[[str], None]
+
+EXPLAINED_SAMPLE = 2_000
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What to train: the goal's facts, and what the bundle must carry.
+
+    `as_of` is the run's moment in microseconds. `recency_column` names the days-since feature of
+    the outcome's event. `definitions` (one per feature, in order) and `categories` are opaque JSON
+    for the bundle. `fewest_people` is needed with, and without, the outcome.
+    """
+
+    goal: str
+    kind: Kind
+    basis: Basis
+    as_of: int
+    outcome_window: Window
+    gap: Window | None
+    recency_column: str
+    definitions: list[Any] = field(default_factory=list)
+    categories: Any = None
+    fewest_people: int = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A bundle and how it came about.
+
+    `evaluation` is of what the bundle serves; `outdone` is the model's own when the baseline serves
+    in its place. `population` is the reference population scored by the bundle.
+    """
+
+    bundle: Bundle
+    evaluation: Evaluation
+    outdone: Evaluation | None
+    auc_interval: tuple[float, float]
+    roles: Roles
+    population: Scored
+    importance: dict[str, float]
+    params: dict[str, Any]
+    summary: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def report(self) -> Report:
+        """What `charts.report_html` needs."""
+        title = f"{self.bundle.goal}: training report of {self.bundle.version}"
+        return Report(
+            title,
+            self.bundle.kind,
+            self.summary,
+            self.warnings,
+            self.evaluation,
+            self.population.score,
+            self.importance,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Recipe:
+    """What to grow trees from, and how; `baseline` ranks the same rows for comparison."""
+
+    dataset: Dataset
+    serves: Serves
+    params: BoosterParams
+    monotone: tuple[int, ...] | None
+    baseline: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """Trees fitted on the fit rows, calibrated and evaluated on later ones."""
+
+    recipe: _Recipe
+    rounds: int
+    calibrator: Calibrator
+    evaluation: Evaluation
+    interval: tuple[float, float]
+
+    @property
+    def beats_baseline(self) -> bool:
+        """Whether it ranks the evaluation rows strictly better than recency."""
+        return self.evaluation.auc > (self.evaluation.baseline_auc or 0.0)
+
+
+def train(
+    dataset: Dataset,
+    population: Floats,
+    task: TrainingTask,
+    params: BoosterParams | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train `task` on labelled rows and score `population` as the reference.
+
+    `population` is (people, features): everyone eligible at the run's as_of; when empty, the
+    evaluation rows stand in, with a warning. The recency baseline is served when the model does not
+    rank better on the evaluation rows. Raises `OneClassError`, `TooFewExamples`, `UnknownFeature`.
+    """
+    params, say = params or BoosterParams(), progress or (lambda message: None)
+    dataset.position(task.recency_column)
+    _check_examples(dataset, task)
+    roles = _roles(dataset, task)
+    model_recipe, recency_recipe = _recipes(dataset, roles, task, params)
+    say(f"Fitting on {int(roles.fit.sum())} rows")
+    model = _fit(model_recipe, roles)
+    chosen = model
+    if not model.beats_baseline:
+        say("The model does not beat recency: fitting recency alone")
+        chosen = _fit(recency_recipe, roles)
+    say(f"Fitting {chosen.rounds} trees on all {len(dataset.label)} rows")
+    bundle, matrix = _bundle(dataset, population, task, roles, chosen, model)
+    return _trained(bundle, matrix, len(population), task, roles, chosen, model)
+
+
+def _check_examples(dataset: Dataset, task: TrainingTask) -> None:
+    positives = int(dataset.label.sum())
+    if positives in (0, len(dataset.label)):
+        raise OneClassError.among(len(dataset.label), positives, f"goal {task.goal}")
+    with_outcome = len(np.unique(dataset.person[dataset.label == 1]))
+    without = len(np.unique(dataset.person[dataset.label == 0]))
+    if min(with_outcome, without) < task.fewest_people:
+        raise TooFewExamples(
+            f"Goal {task.goal} has {with_outcome} people with the outcome and {without} without, "
+            f"needs {task.fewest_people} of each.",
+            hint="Use more history, a longer outcome_window or a wider eligible condition.",
+            with_outcome=with_outcome,
+            without=without,
+            needed=task.fewest_people,
+        )
+
+
+def _roles(dataset: Dataset, task: TrainingTask) -> Roles:
+    width = task.outcome_window if task.basis == "at_events" else None
+    return split(dataset, task.outcome_window, task.gap, width)
+
+
+def _recipes(
+    dataset: Dataset, roles: Roles, task: TrainingTask, params: BoosterParams
+) -> tuple[_Recipe, _Recipe]:
+    """Return the model's recipe and that of recency alone, learnt on the fit rows."""
+    column = dataset.position(task.recency_column)
+    days = dataset.matrix[:, column]
+    recency = RecencyBaseline.fit(days[roles.fit], dataset.label[roles.fit])
+    rank = recency.rank(days)
+    alone = replace(
+        dataset, features=(dataset.features[column],), matrix=dataset.matrix[:, [column]]
+    )  # fmt: skip
+    small = baseline_params(params)
+    return (
+        _Recipe(dataset, "model", params, None, rank),
+        _Recipe(alone, "baseline", small, (recency.sign,), rank),
+    )
+
+
+def _grow(recipe: _Recipe, data: Dataset, rounds: int) -> Trees:
+    how = recipe.params
+    return Trees.fit(data.matrix, data.label, data.names, how, rounds, monotone=recipe.monotone)
+
+
+def _fit(recipe: _Recipe, roles: Roles) -> _Candidate:
+    """Fit on the fit rows, calibrate and evaluate on rows the trees have not seen."""
+    fit, calibrate, evaluation = (
+        recipe.dataset.rows(mask) for mask in (roles.fit, roles.calibrate, roles.evaluate)
+    )
+    rounds = choose_rounds(
+        fit.matrix, fit.label, fit.person, recipe.params, monotone=recipe.monotone
+    )  # fmt: skip
+    trees = _grow(recipe, fit, rounds)
+    calibrator = Calibrator.of(trees.margin(calibrate.matrix), calibrate.label)
+    margin = trees.margin(evaluation.matrix)
+    baseline = recipe.baseline[roles.evaluate]
+    found = evaluate(evaluation.label, calibrator.probability(margin), margin, baseline)
+    interval = auc_interval(evaluation.label, margin, evaluation.person, seed=recipe.params.seed)
+    return _Candidate(recipe, rounds, calibrator, found, interval)
+
+
+def _bundle(
+    dataset: Dataset,
+    population: Floats,
+    task: TrainingTask,
+    roles: Roles,
+    chosen: _Candidate,
+    model: _Candidate,
+) -> tuple[Bundle, Floats]:
+    """Refit on all rows and bundle; also return the reference rows in the bundle's columns."""
+    data = chosen.recipe.dataset
+    trees = _grow(chosen.recipe, data, chosen.rounds)
+    places = [dataset.position(name) for name in data.names]
+    everyone = population if len(population) else dataset.matrix[roles.evaluate]
+    matrix = everyone[:, places]
+    margin = trees.margin(matrix)
+    bundle = Bundle(
+        goal=task.goal,
+        kind=task.kind,
+        basis=task.basis,
+        as_of=task.as_of,
+        outcome_window=str(task.outcome_window),
+        gap=str(task.gap) if task.gap else "",
+        trees=trees,
+        calibrator=chosen.calibrator,
+        features=data.features,
+        definitions=[task.definitions[place] for place in places] if task.definitions else [],
+        categories=task.categories,
+        reference=Reference.of(margin, chosen.calibrator.probability(margin)),
+        base_rate=float(dataset.label.mean()),
+        serves=chosen.recipe.serves,
+        metrics=_metrics(chosen, model),
+        data_fingerprint=dataset.fingerprint(),
+        trained_on=_counts(dataset, roles, len(everyone)),
+    )
+    return bundle, matrix
+
+
+def _metrics(chosen: _Candidate, model: _Candidate) -> dict[str, float]:
+    low, high = chosen.interval
+    found = chosen.evaluation.metrics() | {"auc_low": low, "auc_high": high}
+    return found | {"model_auc": model.evaluation.auc, "rounds": float(chosen.rounds)}
+
+
+def _counts(dataset: Dataset, roles: Roles, reference: int) -> dict[str, int]:
+    return {
+        "rows": len(dataset.label),
+        "positives": int(dataset.label.sum()),
+        "people": len(np.unique(dataset.person)),
+        "fit": int(roles.fit.sum()),
+        "calibrate": int(roles.calibrate.sum()),
+        "evaluate": int(roles.evaluate.sum()),
+        "persons_in_fit_and_evaluate": roles.persons_in_fit_and_evaluate,
+        "reference": reference,
+    }
+
+
+def _trained(
+    bundle: Bundle,
+    matrix: Floats,
+    eligible: int,
+    task: TrainingTask,
+    roles: Roles,
+    chosen: _Candidate,
+    model: _Candidate,
+) -> Trained:
+    step = max(1, len(matrix) // EXPLAINED_SAMPLE)
+    explained = bundle.trees.contributions(matrix[::step])
+    return Trained(
+        bundle=bundle,
+        evaluation=chosen.evaluation,
+        outdone=None if chosen is model else model.evaluation,
+        auc_interval=chosen.interval,
+        roles=roles,
+        population=bundle.score(matrix),
+        importance=importance(explained, bundle.features),
+        params=asdict(chosen.recipe.params) | {"rounds": chosen.rounds},
+        summary=summary(bundle, chosen.evaluation, chosen.interval, roles),
+        warnings=warnings_of(bundle, chosen.evaluation, roles, eligible),
+    )

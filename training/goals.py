@@ -1,0 +1,80 @@
+"""Goals: what is predicted, of whom, read as conditions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from features.behavior.definitions import DaysSince
+from features.conditions import Condition, Vocabulary, parse, text, uses, words
+from features.conditions.tree import event_filters
+from features.errors import LikelierError
+from features.settings import Goal
+from features.time import Window
+
+DEFAULT_ACTIVITY = Window.parse("45d")
+"""Everyone active in this window is eligible by default (Customer AI's default population)."""
+
+
+class BadGoal(LikelierError):
+    """A goal whose outcome cannot be a goal."""
+
+    code = "bad_goal"
+
+
+@dataclass(frozen=True)
+class CompiledGoal:
+    """A goal with its conditions read. `outcome` speaks of the outcome window alone."""
+
+    settings: Goal
+    outcome: Condition
+    eligible: Condition
+
+    @property
+    def name(self) -> str:
+        """The goal's name."""
+        return self.settings.name
+
+    @property
+    def recency(self) -> str:
+        """Name of the days-since feature of the outcome's first event: the simple baseline."""
+        return DaysSince(event_filters(self.outcome)[0].event).feature.name
+
+    @property
+    def eligible_words(self) -> str:
+        """Who is eligible, in words."""
+        return words(self.eligible)
+
+
+def compile_goal(goal: Goal, vocabulary: Vocabulary) -> CompiledGoal:
+    """Read a goal's conditions; raise `ConditionError` or `BadGoal` naming the goal."""
+    outcome = parse(goal.outcome, vocabulary)
+    used = uses(outcome)
+    if not used.events:
+        raise BadGoal(
+            f"goals.{goal.name}.outcome: {goal.outcome!r} names no event.",
+            hint="Say what will happen, or will not: any(purchase), not any(purchase).",
+        )
+    if used.attributes or used.identities or any(f.window for f in event_filters(outcome)):
+        raise BadGoal(
+            f"goals.{goal.name}.outcome: {goal.outcome!r} looks beyond the outcome window.",
+            hint="Use events without `in last`: the window is outcome_window. "
+            "Attributes and identities belong in `eligible`.",
+        )
+    eligible = parse(goal.eligible or default_population(vocabulary), vocabulary)
+    return CompiledGoal(goal, outcome, eligible)
+
+
+def default_population(vocabulary: Vocabulary) -> str:
+    """Return the condition for everyone active lately, with any event."""
+    return " or ".join(f"any({event} in last {DEFAULT_ACTIVITY})" for event in vocabulary.events)
+
+
+def canonical(goal: CompiledGoal) -> dict[str, str]:
+    """Return what the goal says, as canonical text: part of the version of what is made of it."""
+    return {
+        "outcome": text(goal.outcome),
+        "eligible": text(goal.eligible),
+        "outcome_window": str(goal.settings.outcome_window),
+        "gap": str(goal.settings.gap or ""),
+        "spine": goal.settings.spine,
+    }

@@ -1,0 +1,74 @@
+"""Labels: what happened in the outcome window, read once it has closed.
+
+The outcome happened if a matching event of the window, known by its end c, belongs at c to the
+profile holding the row's anchor. The graph is asked at c, never later, so a closed label never
+changes. Rows that are one person at c share a `person_group`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from features import time
+from features.behavior.scene import Log, People, outcome_history
+from features.conditions.table import matches
+from features.engine import Engine
+from features.identity.graph import NOBODY, Graph
+from training.goals import CompiledGoal
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """By spine row: 1 where the outcome happened, 0 where it did not; and who it is at c.
+
+    `known` is false for the rare row whose anchor no longer names anyone at c: it has no label.
+    """
+
+    label: NDArray[np.int8]
+    person_group: Ints
+    known: NDArray[np.bool_]
+
+
+def labels(engine: Engine, log: Log, graph: Graph, goal: CompiledGoal, people: People) -> Labels:
+    """Return the closed labels of `people`, each read at its own c."""
+    gap, window = goal.settings.gap, goal.settings.outcome_window
+    closed = time.outcome_end(people.as_of, gap, window)
+    if len(people) and np.all(closed == closed[0]):
+        resolution = graph.at(int(closed[0]))
+        group = resolution.anchor[people.profile_key]
+        later = People.everyone(resolution, np.unique(group[group != NOBODY]))
+        place = np.searchsorted(later.profile_key, group)
+    else:
+        found = graph.at_rows(people.profile_key, closed)
+        later, group = People.at_rows(found, closed), found.anchor
+        place = np.arange(len(people))
+    happened = _happened(engine, log, goal, later)
+    known = group != NOBODY
+    label = np.zeros(len(people), dtype=np.int8)
+    label[known] = happened[place[known]]
+    return Labels(label, group, known)
+
+
+def _happened(engine: Engine, log: Log, goal: CompiledGoal, later: People) -> NDArray[np.bool_]:
+    """Return, by row of `later` (people at c), whether the outcome came true."""
+    length = goal.settings.outcome_window
+    member = {
+        "row_id": later.member_row,
+        "identity_key": later.member_key,
+        "as_of": later.as_of[later.member_row],
+    }
+    members = engine.hold(engine.table(pa.table(member)))
+    # c stands after the gap already, so the outcome window is the length before c.
+    history = engine.hold(outcome_history(log, members, length))
+    spine = engine.table(
+        pa.table({"row_id": np.arange(len(later), dtype=np.int64), "as_of": later.as_of})
+    )
+    found = engine.arrow(matches(goal.outcome, spine, history).order_by("row_id"))
+    engine.drop(members, history)
+    return np.asarray(found["matches"].to_numpy(zero_copy_only=False), dtype=bool)
