@@ -14,7 +14,6 @@ from typing import Any
 
 import duckdb
 import ibis
-import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,11 +23,6 @@ from features.errors import SourceError
 ROW_GROUP = 250_000
 LINE = "line_number"
 """Position of a row in its file, from 1: the first row of data."""
-
-
-@ibis.udf.scalar.builtin(name="epoch_us", signature=((dt.Timestamp(),), dt.int64))
-def epoch_micros(moment: Any) -> Any:
-    """Return a naive UTC timestamp as microseconds since 1970."""
 
 
 class Engine:

@@ -135,7 +135,7 @@ class Store:
             yield
 
     def collect(self) -> None:
-        """Delete drafts and every table version that the last runs do not name."""
+        """Delete drafts, and the tables and models that the last runs do not name."""
         runs = sorted((self.root / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime)
         current = self.require_current().run_id
         kept = [path for path in runs if path.stem == current] + [
@@ -149,6 +149,14 @@ class Store:
         }
         for folder in (self.root / "tables").glob("*/*"):
             if (folder.parent.name, folder.name) not in named:
+                shutil.rmtree(folder, ignore_errors=True)
+        models = {
+            (goal, version)
+            for path in kept
+            for goal, version in json.loads(path.read_bytes())["models"].items()
+        }
+        for folder in (self.root / "models").glob("*/*"):
+            if (folder.parent.name, folder.name) not in models:
                 shutil.rmtree(folder, ignore_errors=True)
         for path in set(runs) - set(kept):
             path.unlink(missing_ok=True)

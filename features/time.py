@@ -117,7 +117,7 @@ def newest_closed(as_of: int, gap: Window | None, outcome_window: Window) -> int
     return as_of - outcome_window.micros - (gap.micros if gap else 0)
 
 
-def just_after(instant: int) -> int:
+def just_after(instant: Any) -> Any:
     """Return the smallest as_of at which a row known at `instant` counts."""
     return instant + 1
 

@@ -1,5 +1,7 @@
-"""Backtest: train on what was known by a moment, score the people of that moment, and compare
-with what has happened since.
+"""Backtest: train on what was known by a moment, score the people of then, and compare.
+
+What is compared with is what has happened since. A moment whose outcome window has not closed in
+the data is refused.
 """
 
 from __future__ import annotations
@@ -87,7 +89,7 @@ class Backtest:
 
 
 def backtest(workspace: Workspace, goal: str, as_of: int, say: Any = None) -> Backtest:
-    """Return the backtest of `goal` at `as_of`; raise `OutcomeOpen` when it cannot be judged yet."""
+    """Return the backtest of `goal` at `as_of`; raise `OutcomeOpen` when it is too early."""
     started = clock.monotonic()
     with workspace.store.lock(), workspace.engine() as engine:
         bench = Bench(workspace, engine, say or (lambda text: None))

@@ -73,8 +73,11 @@ def _asked(plan: Plan, moments: dict[str, list[int]], moment: int) -> list[Compi
 def _event_lesson(bench: Bench, plan: Plan, goal: CompiledGoal, moments: list[int]) -> str:
     seed = bench.workspace.project.training.seed
     step = goal.settings.outcome_window
-    people = event_rows(bench.engine, bench.log, bench.graph, moments, step, seed)
-    return event_feature_table(bench, plan, goal, people, moments)
+
+    def visits() -> People:
+        return event_rows(bench.engine, bench.log, bench.graph, moments, step, seed)
+
+    return event_feature_table(bench, plan, goal, visits, moments)
 
 
 def population(bench: Bench, plan: Plan) -> str:
@@ -144,11 +147,10 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
     params = booster_params(bench)
     key = key_of(
         TRAINED, TRAINED_VERSION, goal.name, goal.settings.kind, goal.settings.min_people,
-        canonical(goal), list(lesson.features), everyone, asdict(params),
+        canonical(goal), list(lesson.features), everyone, asdict(params), bench.salt("train"),
     )  # fmt: skip
-    if store.has(TRAINED, key):
+    if not bench.due("train", TRAINED, key, f"training {goal.name}: labels"):
         return key
-    bench.say(f"training {goal.name}: labels")
     dataset = dataset_of(bench, plan, lesson)
     people = described(store, everyone, plan, goal.name)
     trained = train(

@@ -102,8 +102,10 @@ def _split(
 
 
 def consents_now(consents: pa.Table, people: People, as_of: int) -> pa.Table:
-    """Return profile_key, purpose, allowed: each identity's latest statement known at as_of, and
-    over the identities of a profile the most restrictive.
+    """Return profile_key, purpose, allowed: what each profile says now.
+
+    Each identity's latest statement known at as_of counts, and over the identities of a profile
+    the most restrictive.
     """
     schema = pa.schema(
         [("profile_key", pa.int64()), ("purpose", pa.string()), ("allowed", pa.bool_())]

@@ -44,8 +44,15 @@ def score_everyone(bench: Bench, plan: Plan, everyone: str, trained: Mapping[str
     """
     store = bench.store
     interval = bench.workspace.project.scoring_interval
-    key = key_of(SCORES, SCORES_VERSION, everyone, sorted(trained.items()), str(interval))
-    if store.has(SCORES, key):
+    key = key_of(
+        SCORES,
+        SCORES_VERSION,
+        everyone,
+        sorted(trained.items()),
+        str(interval),
+        bench.salt("score"),
+    )
+    if not bench.due("score", SCORES, key, "scoring"):
         return key
     with store.writing(SCORES, key) as (folder, facts):
         scores, factors = [SCORE_SCHEMA.empty_table()], [FACTOR_SCHEMA.empty_table()]

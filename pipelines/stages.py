@@ -6,10 +6,8 @@ version is named by all that it was made from, so the order of stages is the onl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +28,7 @@ from features.identity.graph import Graph
 from features.sources import ingest
 from features.sources.files import discover
 from features.sources.unite import TABLE as UNITED
-from features.sources.unite import gather, unite
+from features.sources.unite import gather, unite, united_key
 from features.store import Store, key_of
 from pipelines.workspace import Workspace
 from training.goals import CompiledGoal, canonical, compile_goal
@@ -42,15 +40,32 @@ Say = Callable[[str], None]
 Mask = NDArray[np.bool_]
 
 
+STAGES = ("ingest", "unify", "features", "train", "score", "segment", "export")
+
+
+class Due(Exception):
+    """Raised in a dry run at the first thing that would have to be made."""
+
+    def __init__(self, stage: str, what: str) -> None:
+        super().__init__(f"{stage}: {what}")
+        self.stage, self.what = stage, what
+
+
 @dataclass
 class Bench:
-    """What the stages of one run share: opened once, filled as the run proceeds."""
+    """What the stages of one run share: opened once, filled as the run proceeds.
+
+    `again` names a stage to be done anew although nothing changed, and the run that is redone;
+    `dry` makes nothing and raises `Due` instead; `made` counts what was made, by stage.
+    """
 
     workspace: Workspace
     engine: Engine
     say: Say = lambda text: None
+    again: tuple[str, str] = ("", "")
+    dry: bool = False
+    made: dict[str, int] = field(default_factory=dict)
     united: str = ""
-    redo: set[str] = field(default_factory=set)
     _graph: Graph | None = None
     _log: Log | None = None
 
@@ -58,6 +73,20 @@ class Bench:
     def store(self) -> Store:
         """The store of the project."""
         return self.workspace.store
+
+    def salt(self, stage: str) -> str:
+        """Return what makes a stage's versions new although nothing they depend on changed."""
+        return self.again[1] if self.again[0] == stage else ""
+
+    def due(self, stage: str, table: str, key: str, what: str) -> bool:
+        """Say whether a version must be made, and tell the user that it is being made."""
+        if self.store.has(table, key):
+            return False
+        if self.dry:
+            raise Due(stage, what)
+        self.say(what)
+        self.made[stage] = self.made.get(stage, 0) + 1
+        return True
 
     @property
     def graph(self) -> Graph:
@@ -86,20 +115,21 @@ def ingest_all(bench: Bench) -> dict[str, list[str]]:
         files = discover(source, workspace.folder)
         keys[source.name] = []
         for number, file in enumerate(files, 1):
-            part = ingest.part_key(workspace.project, file)
-            if not bench.store.has(ingest.TABLE, part):
-                bench.say(f"reading {source.name} {number}/{len(files)}: {file.path.name}")
-            keys[source.name].append(
-                ingest.ingest_file(bench.engine, bench.store, workspace.project, file)
-            )
+            part = ingest.part_key(workspace.project, file, bench.salt("ingest"))
+            what = f"reading {source.name} {number}/{len(files)}: {file.path.name}"
+            if bench.due("ingest", ingest.TABLE, part, what):
+                ingest.ingest_file(bench.engine, bench.store, workspace.project, file, part)
+            keys[source.name].append(part)
     return keys
 
 
 def unify(bench: Bench, parts: dict[str, list[str]]) -> str:
     """Unite the parts of all sources; return the version of the united tables."""
-    project = bench.workspace.project
-    gathered = gather(bench.store, project, parts)
-    bench.united = unite(bench.engine, bench.store, project, gathered)
+    project, store = bench.workspace.project, bench.store
+    gathered = gather(store, project, parts)
+    bench.united = united_key(project, gathered, bench.salt("unify"))
+    if bench.due("unify", UNITED, bench.united, "uniting sources"):
+        unite(bench.engine, store, project, gathered, bench.united)
     return bench.united
 
 
@@ -121,8 +151,9 @@ def everything_known(bench: Bench) -> Vocabulary:
 
 
 def default_as_of(bench: Bench) -> int:
-    """Return the moment just after the watermark: the least, over the sources that the goals
-    draw on, of the newest time known.
+    """Return the moment just after the watermark.
+
+    The watermark is the least, over the sources that the goals draw on, of the newest time known.
     """
     facts = bench.store.facts(UNITED, bench.united)
     vocabulary = everything_known(bench)
@@ -140,8 +171,8 @@ def default_as_of(bench: Bench) -> int:
 
 def earliest_event(bench: Bench) -> int:
     """Return the time of the first event, in microseconds."""
-    events = bench.log.events
-    return int(bench.engine.arrow(events.event_time.min().as_table())[0][0].as_py())
+    found = bench.engine.arrow(bench.log.events.event_time.min().as_table())
+    return int(found.column(0)[0].as_py())
 
 
 # Features ----------------------------------------------------------------------------------------
@@ -184,9 +215,9 @@ def feature_table(bench: Bench, plan: Plan, moment: int, goals: Sequence[Compile
     key = key_of(
         FEATURES, FEATURES_VERSION, bench.united, _identity_settings(bench), moment,
         plan.manifest, [[goal.name, canonical(goal)["eligible"]] for goal in goals],
+        bench.salt("features"),
     )  # fmt: skip
-    if not bench.store.has(FEATURES, key):
-        bench.say(f"features at {time.format_instant(moment)}")
+    if bench.due("features", FEATURES, key, f"features at {time.format_instant(moment)[:16]}"):
         with bench.store.writing(FEATURES, key) as (folder, facts):
             people, eligible = eligible_people(bench, goals, moment)
             table = _described(bench, plan, people, eligible)
@@ -252,24 +283,24 @@ def described(store: Store, key: str, plan: Plan, goal: str) -> Described:
 
 
 def event_feature_table(
-    bench: Bench, plan: Plan, goal: CompiledGoal, people: People, moments: Sequence[int]
+    bench: Bench,
+    plan: Plan,
+    goal: CompiledGoal,
+    visits: Callable[[], People],
+    moments: Sequence[int],
 ) -> str:
-    """Write the features of an at_events spine, each row at its own moment."""
+    """Write the features of an at_events spine, each of `visits` at its own moment."""
     key = key_of(
         FEATURES, FEATURES_VERSION, "at_events", bench.united, _identity_settings(bench),
         list(moments), plan.manifest, canonical(goal), bench.workspace.project.training.seed,
+        bench.salt("features"),
     )  # fmt: skip
-    if not bench.store.has(FEATURES, key):
-        bench.say(f"features of {len(people)} visits for {goal.name}")
+    if bench.due("features", FEATURES, key, f"features of visits for {goal.name}"):
         with bench.store.writing(FEATURES, key) as (folder, facts):
+            people = visits()
             mask = eligibility(bench, [goal], people)[goal.name]
             kept = people.only(mask)
             table = _described(bench, plan, kept, {goal.name: np.ones(len(kept), dtype=bool)})
             pq.write_table(table, folder / "features.parquet", compression="zstd")
             facts["rows"] = table.num_rows
     return key
-
-
-def read_json(path: Path) -> Any:
-    """Return the JSON of a file."""
-    return json.loads(path.read_bytes())

@@ -247,9 +247,7 @@ def _unscored(goal: ServedGoal, profile: ProfileRecord | None) -> dict[str, Any]
     return goal.no_history() if profile is None else goal.not_eligible()
 
 
-def _body(
-    asked: Asked, profile: ProfileRecord | None, scores: Mapping[str, Any]
-) -> dict[str, Any]:
+def _body(asked: Asked, profile: ProfileRecord | None, scores: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "identity": asked.said,
         "profile_id": profile.profile_id if profile else None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,10 @@ class BoosterParams:
 
 @dataclass(frozen=True)
 class Trees:
-    """A trained booster. Equal when the text is equal."""
+    """A trained booster. Equal when the text is equal.
+
+    A column that was never null in training has no branch for null: LightGBM then reads null as 0.
+    """
 
     text: str
     threads: int = field(default=2, compare=False)
@@ -140,15 +144,11 @@ class Trees:
         """Read trees back from their text; margins are the same to the bit."""
         return cls(text, threads)
 
-    @property
+    @cached_property
     def _booster(self) -> Any:
-        kept = self.__dict__.get("_kept")
-        if kept is None:
-            import lightgbm
+        import lightgbm
 
-            kept = lightgbm.Booster(model_str=self.text)
-            object.__setattr__(self, "_kept", kept)
-        return kept
+        return lightgbm.Booster(model_str=self.text)
 
     def _predict(self, matrix: Floats, **how: bool) -> Floats:
         width = int(self._booster.num_feature())

@@ -58,8 +58,9 @@ def snapshots(goal: Goal, as_of: int, earliest: int, most: int) -> list[int]:
 def event_rows(
     engine: Engine, log: Log, graph: Graph, moments: Sequence[int], step: Window, seed: int
 ) -> People:
-    """Return one random event per person and window `[moment - step, moment)`, as people just
-    after it was known. `moments` are calendar snapshots; no row is later than the newest.
+    """Return people just after a random event: one a person and window `[moment - step, moment)`.
+
+    `moments` are calendar snapshots; no row is later than the newest.
     """
     keys, as_of = [], []
     for moment in moments:

@@ -177,7 +177,7 @@ class Page:
         except TimeError as error:
             problem, hint = f"{shown(token)} is not a length of time.", error.hint
         else:
-            if not window > LONGEST:
+            if window.micros <= LONGEST.micros:
                 return window
         raise self.error(
             "condition_syntax", problem, token, expected="a length of time like 30d", hint=hint

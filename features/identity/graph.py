@@ -37,7 +37,8 @@ NOBODY = -1
 class Resolution:
     """Everyone at one as_of.
 
-    `anchor` is by identity key: the key that names the profile holding it, or `NOBODY`. `refused` lists links that a rule refused: keys a, b and a coded reason.
+    `anchor` is by identity key: the key that names the profile holding it, or `NOBODY`.
+    `refused` lists links that a rule refused: keys a, b and a coded reason.
     """
 
     as_of: int

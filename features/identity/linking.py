@@ -110,7 +110,8 @@ def resolve(nodes: Nodes, edges: Edges, rules: Rules) -> Components:
 def components_of(size: int, edges: Edges) -> Ints:
     """Return a component label by node, with no rule applied."""
     graph = coo_array((np.ones(len(edges.a), dtype=np.int8), (edges.a, edges.b)), (size, size))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    label: Ints = connected_components(graph, directed=False)[1].astype(np.int64)
+    return label
 
 
 def _fans_out(nodes: Nodes, edges: Edges, rules: Rules) -> NDArray[np.bool_]:
@@ -153,7 +154,7 @@ def _replay(
             refused.append((a, b, reason))
         else:
             kept.append(position)
-    return edges.where(np.array(sorted(kept), dtype=np.int64)), refused  # type: ignore[arg-type]
+    return edges.where(np.array(sorted(kept), dtype=np.int64)), refused
 
 
 class _Groups:

@@ -27,7 +27,7 @@ _ALLOWED = frozenset(
     to_timestamp make_timestamp make_timestamp_ms make_timestamp_ns make_timestamptz make_date
     epoch_ms strptime try_strptime strftime ltrim rtrim trim lpad rpad regexp_full_match printf
     format hash md5 json_extract json_extract_string list_extract string_split suffix prefix
-    """.split()
+    """.split()  # noqa: SIM905
 )
 """Functions allowed beside those that sqlglot knows by type; none reads a file or a setting."""
 

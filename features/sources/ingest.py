@@ -47,25 +47,26 @@ MAX_IDENTITY = 1_024
 NUMBER = "decimal(18,4)"
 
 
-def part_key(project: Project, file: SourceFile) -> str:
-    """Return the version of what `file` is turned into: its content and all that shapes it."""
+def part_key(project: Project, file: SourceFile, again: str = "") -> str:
+    """Return the version of what `file` is turned into: its content and all that shapes it.
+
+    `again` asks for a version of its own, to read a file anew.
+    """
     source = file.source.model_dump(mode="json", exclude={"path"})
     identity = project.identity.model_dump(mode="json", include={"namespaces", "junk"})
-    return key_of(TABLE, VERSION, source, identity, project.time_zone, file.format, file.digest)
+    return key_of(
+        TABLE, VERSION, source, identity, project.time_zone, file.format, file.digest, again
+    )
 
 
-def ingest_file(engine: Engine, store: Store, project: Project, file: SourceFile) -> str:
-    """Read, map and judge one file into the store, unless done before; return its version."""
-    key = part_key(project, file)
-    if store.has(TABLE, key):
-        return key
+def ingest_file(engine: Engine, store: Store, project: Project, file: SourceFile, key: str) -> None:
+    """Read, map and judge one file into the store as version `key`."""
     raw = _read(engine, file)
     rejects = engine.rejected() if file.format == "csv" else []
     mapped = engine.hold(_mapped(engine, raw, file, project))
     with store.writing(TABLE, key) as (folder, facts):
         facts.update(_write(engine, mapped, file, rejects, folder))
     engine.drop(mapped, raw)
-    return key
 
 
 def _read(engine: Engine, file: SourceFile) -> ir.Table:

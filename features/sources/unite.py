@@ -89,16 +89,17 @@ def _no_rows(parts: Parts) -> LikelierError:
     )
 
 
-def unite(engine: Engine, store: Store, project: Project, gathered: list[Parts]) -> str:
-    """Write the united tables unless they exist; return their version."""
+def united_key(project: Project, gathered: list[Parts], again: str = "") -> str:
+    """Return the version of the united tables of these parts."""
     described = [[p.source.name, sorted(set(p.keys)), p.source.constant] for p in gathered]
     settings = project.identity.model_dump(mode="json", include={"namespaces"})
-    key = key_of(TABLE, VERSION, described, settings)
-    if store.has(TABLE, key):
-        return key
+    return key_of(TABLE, VERSION, described, settings, again)
+
+
+def unite(engine: Engine, store: Store, project: Project, gathered: list[Parts], key: str) -> None:
+    """Write the united tables as version `key`."""
     with store.writing(TABLE, key) as (folder, facts):
         _Union(engine, store, project, gathered, folder, facts).write()
-    return key
 
 
 class _Union:

@@ -46,15 +46,16 @@ gold to those who will register (an order registers them at once).
 
 `purchase_probability_14d` and `_30d` average 1 - ∏(1 - chance of each session) over {paths} lives
 simulated from the person's true state by the code that made the data, purchases suppressed; that is
-unbiased for the probability of at least one purchase, with a standard error of about 0.02 (0.07
-for the most uncertain hundredth of people). It knows the latent traits and who has died, so no model reaches its accuracy. The dead have 0.
+unbiased for the probability of at least one purchase, with a standard error of about 0.02 and, for
+one person in a hundred, an error beyond 0.07. It knows the latent traits and who has died, so no
+model reaches its accuracy. The dead have 0.
 
 ## What the shop can see
 
 About 40% never log in. Three in ten registered people use two devices, one in twelve clears cookies
 once, about one in eighty sometimes uses another person's device. One event in a thousand, none of
-them logged in, carries a junk customer id (`undefined`, `null`); one in
- two hundred arrives hours or days late.
+them logged in, carries a junk customer id (`undefined`, `null`); one in two hundred arrives
+hours or days late.
 
 ## Sizes
 

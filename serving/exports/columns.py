@@ -42,7 +42,7 @@ class Field:
     pii: bool = False
 
     def __str__(self) -> str:
-        """The field as it is written in the project file."""
+        """Spell the field as the project file does."""
         match self.kind:
             case "identity" | "profile":
                 return f"{self.kind}.{self.name}"

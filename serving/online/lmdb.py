@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +59,9 @@ def write_generation(
     or a profile comes twice, or when vectors of one goal differ in length.
     """
     goals = list(meta["goals"])
-    writer = _Writer(folder, ["meta", "identities", "profiles", *map(_vectors_of, goals)], map_bytes)
+    writer = _Writer(
+        folder, ["meta", "identities", "profiles", *map(_vectors_of, goals)], map_bytes
+    )
     try:
         writer.put("meta", [(b"meta", orjson.dumps({"format": FORMAT, **meta}))])
         for chunk in _chunks(profiles):
@@ -184,7 +186,7 @@ class _Writer:
             cursor = transaction.cursor()
             follows = not cursor.last() or cursor.key() < ordered[0][0]
             # LMDB's append would take an equal key for a disorder, so repeats go the plain way.
-            rising = follows and all(a[0] < b[0] for a, b in zip(ordered, ordered[1:], strict=False))
+            rising = follows and all(a[0] < b[0] for a, b in pairwise(ordered))
             added: int = cursor.putmulti(ordered, overwrite=False, append=rising)[1]
         return added
 

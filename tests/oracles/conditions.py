@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from features.conditions import tree as t
@@ -44,7 +44,7 @@ def holds(condition: t.Condition, person: Row, events: Sequence[Row]) -> bool:
             return value is not None and value.startswith(part)
 
 
-def plain(literal: t.Scalar, value: object) -> object:
+def plain(literal: t.Scalar, value: object) -> Any:
     """A literal beside a value: micros for moments, float64 beside float64, else exact."""
     if isinstance(literal, t.Instant):
         return literal.micros
@@ -76,11 +76,12 @@ def value_of(value: t.Value, person: Row, events: Sequence[Row]) -> Any:
     if value.measure == "days_since":
         times = [event["event_time"] for event in found]
         return (person["as_of"] - max(times)) / 86_400_000_000 if times else None
-    return {
+    measures: dict[str, Callable[[], Any]] = {
         "count": lambda: len(found),
         "active_days": lambda: len({event["local_day"] for event in found}),
         "distinct": lambda: len(set(known)),
         "sum": lambda: sum(known),
         "min": lambda: min(known, default=None),
         "max": lambda: max(known, default=None),
-    }[value.measure]()
+    }
+    return measures[value.measure]()

@@ -37,7 +37,7 @@ TEXTS = ["a", "b", "ab", "", "it's", "Robert'); DROP TABLE history;--", 'say "\\
 
 numbers = st.sampled_from(NUMBERS)
 texts = st.sampled_from(TEXTS)
-any_texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=9)
+any_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=9)
 operators = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
 windows = st.none() | st.sampled_from([Window.parse(text) for text in ("1d", "4w", "90m", "365d")])
 
@@ -60,10 +60,12 @@ def value_tests(
     literal = literals(value.kind, strings)
     if isinstance(value, t.Score) and value.field == "bucket":
         literal = st.sampled_from(["low", "medium", "high"])
-    shapes = [
-        st.builds(t.Compare, st.just(value), operators if ordered else st.sampled_from("=") , literal),
-        st.builds(t.In, st.just(value), st.lists(literal, min_size=1, max_size=3).map(tuple)),
-    ]  # fmt: skip
+    signs = operators if ordered else st.just("=")
+    several = st.lists(literal, min_size=1, max_size=3).map(tuple)
+    shapes: list[st.SearchStrategy[Condition]] = [
+        st.builds(t.Compare, st.just(value), signs, literal),
+        st.builds(t.In, st.just(value), several),
+    ]
     if not isinstance(value, t.Aggregate):
         shapes.append(st.just(t.Exists(value)))
     if value.kind == "text" and not isinstance(value, t.Score):
@@ -105,14 +107,15 @@ def aggregates(strings: st.SearchStrategy[str]) -> st.SearchStrategy[t.Aggregate
 def conditions(strings: st.SearchStrategy[str]) -> st.SearchStrategy[Condition]:
     columns = [t.Attribute(name, kind) for name, kind in VOCABULARY.attributes.items()]
     scores = [t.Score("churn", field) for field in ("score", "probability", "percentile", "bucket")]
+    directions = st.sampled_from(["raises", "lowers"])
     leaves = st.one_of(
         value_tests(aggregates(strings), strings),
         value_tests(st.sampled_from([*columns, *scores]), strings),
         st.builds(t.AnyEvent, event_filters(strings)),
         st.just(t.HasIdentity("email")),
         st.just(t.InSegment("win_back")),
-        st.builds(t.Factor, st.just("churn"), st.sampled_from("rs"), st.sampled_from(["raises", "lowers"])),
-    )  # fmt: skip
+        st.builds(t.Factor, st.just("churn"), st.sampled_from("rs"), directions),
+    )
     return joined(leaves)
 
 

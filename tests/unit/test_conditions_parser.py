@@ -299,8 +299,10 @@ def test_what_a_condition_uses_is_listed() -> None:
     used = uses(condition)
     assert events_used(condition) == used.events == {"search", "purchase"}
     assert used.event_attributes == {("search", "term"), ("purchase", "amount")}
-    assert (used.attributes, used.identities) == ({"age"}, {"customer"})
-    assert (used.goals, used.segments) == ({"churn", "conversion"}, {"win_back"})
+    assert used.attributes == {"age"}
+    assert used.identities == {"customer"}
+    assert used.goals == {"churn", "conversion"}
+    assert used.segments == {"win_back"}
     assert longest_window(condition) == days(30)
     assert longest_window(Or((condition, parse("any(purchase)", TRAINING)))) is None
 

@@ -104,7 +104,7 @@ def test_the_interval_holds_the_auc_and_narrows_with_more_people():
 def test_rows_of_one_person_are_drawn_together():
     # The same rows eight times over are no more evidence than once.
     once = auc_interval(LABEL[:300], MARGIN[:300], np.arange(300))
-    copies = (np.tile(each, 8) for each in (LABEL[:300], MARGIN[:300], np.arange(300)))
+    copies = (np.repeat(each, 8) for each in (LABEL[:300], MARGIN[:300], np.arange(300)))
     assert auc_interval(*copies) == pytest.approx(once)
 
 

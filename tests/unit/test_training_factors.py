@@ -59,6 +59,11 @@ def test_an_attribute_names_the_value_the_person_has_even_if_another_column_coun
     assert factors[1]["label"] == "Country is other"
 
 
+def test_the_naming_column_may_be_one_that_lowers():
+    found = explain(CONTRIBUTIONS, MATRIX, FEATURES).of(1)[0]
+    assert (found["label"][-7:], found["value"]) == ("30 days", 1.0)
+
+
 def test_an_unknown_attribute_carries_its_own_label_and_no_value():
     contributions = np.array([[0.0, 0.0, 0.0, 0.3, 0.1, -1.0]])
     (found,) = explain(contributions, MATRIX[2:], FEATURES).of(0)

@@ -8,7 +8,7 @@ import pytest
 
 from features.behavior.definitions import Count, DaysSince
 from features.time import MICROS_PER_DAY, Window
-from training.booster import BoosterParams
+from training.booster import BoosterParams, Trees
 from training.charts import figures, report_html
 from training.dataset import Dataset
 from training.errors import OneClassError, TooFewExamples, UnknownFeature
@@ -101,6 +101,22 @@ def test_recency_serves_when_nothing_beats_it():
     assert found.bundle.metrics["model_auc"] == found.outdone.auc
     assert "does not beat days since the last time alone" in found.warnings[0]
     assert any("does not beat recency" in message for message in said)
+
+
+def test_a_model_that_only_draws_level_with_recency_does_not_serve():
+    days = DATASET.column(RECENCY.name)
+    label = (np.nan_to_num(days, nan=300) > 15).astype(np.int8)
+    found = train(replace(DATASET, label=label), POPULATION, TASK, PARAMS)
+    assert found.outdone is not None
+    assert found.outdone.auc == found.evaluation.baseline_auc == 1.0
+    assert found.bundle.serves == "baseline"
+
+
+def test_what_serves_has_learnt_from_every_row(trained):
+    names = [feature.name for feature in FEATURES]
+    rounds = trained.params["rounds"]
+    expected = Trees.fit(DATASET.matrix, DATASET.label, names, PARAMS, rounds)
+    assert trained.bundle.trees == expected
 
 
 def test_served_recency_falls_with_the_days():

@@ -1,0 +1,304 @@
+"""The stages that put scores to use: profiles, segments, exports, and the online store.
+
+Nothing here is seen by a reader before the run publishes its manifest; files are delivered after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from features.behavior.log import undated_attributes
+from features.behavior.scene import People, Scene, scene_of
+from features.conditions import Vocabulary, words
+from features.sources.unite import TABLE as UNITED
+from features.store import Manifest, Store, key_of
+from features.time import MICROS_PER_DAY, Window
+from pipelines.learning import bundle_of
+from pipelines.people import consents_now, profile_changes, profiles_table
+from pipelines.scoring import SCORES, columns_of
+from pipelines.stages import Bench, Plan, described, everything_known
+from serving.exports.columns import fields_of
+from serving.exports.deliveries import carried
+from serving.exports.files import Origin, deliver, stage, staged_in
+from serving.exports.rows import Export, Published
+from serving.exports.rows import build as build_export
+from serving.online import ProfileRecord
+from serving.online.lmdb import write_generation
+from serving.segments.definitions import CompiledSegment, compile_segments
+from serving.segments.diff import build as build_memberships
+from serving.segments.membership import evaluate
+
+PROFILES, LISTS, ONLINE = "profiles", "lists", "online"
+PROFILES_VERSION = LISTS_VERSION = ONLINE_VERSION = 1
+
+
+def write_profiles(bench: Bench, plan: Plan) -> str:
+    """Write `profiles` and `consents` as known at the run's as_of; return their version."""
+    project, store = bench.workspace.project, bench.store
+    identity = project.identity.model_dump(mode="json")
+    key = key_of(PROFILES, PROFILES_VERSION, bench.united, identity, plan.as_of)
+    key = key_of(key, bench.salt("segment")) if bench.salt("segment") else key
+    if not bench.due("segment", PROFILES, key, "writing profiles"):
+        return key
+    with store.writing(PROFILES, key) as (folder, facts):
+        resolution = bench.graph.at(plan.as_of)
+        people = People.everyone(resolution)
+        scene = scene_of(bench.engine, bench.log, people, undated=True)
+        table = profiles_table(bench.engine, bench.graph, project.identity, people, scene)
+        scene.close()
+        consents = pq.read_table(store.folder(UNITED, bench.united) / "consents.parquet")
+        stated = consents_now(consents, people, plan.as_of)
+        pq.write_table(table, folder / "profiles.parquet", compression="zstd")
+        pq.write_table(stated, folder / "consents.parquet", compression="zstd")
+        known = int(np.sum(table["known"].to_numpy(zero_copy_only=False)))
+        facts |= {"profiles": len(people), "known": known, "anonymous": len(people) - known}
+        facts["refused_links"] = _by_reason(resolution.refused)
+    return key
+
+
+def _by_reason(refused: list[tuple[int, int, str]]) -> dict[str, int]:
+    reasons = [reason for *_, reason in refused]
+    return {reason: reasons.count(reason) for reason in sorted(set(reasons))}
+
+
+def segment_vocabulary(bench: Bench) -> Vocabulary:
+    """Return the names that segments may use: all there is, undated attributes included."""
+    found = everything_known(bench)
+    types: dict[str, str] = bench.store.facts(UNITED, bench.united)["types"]
+    undated = {
+        name: types[f"profile_{name}"] for name in undated_attributes(bench.workspace.project)
+    }
+    return Vocabulary(
+        events=found.events,
+        attributes={**found.attributes, **undated},  # type: ignore[dict-item]
+        identities=found.identities,
+        goals=frozenset(goal.name for goal in bench.workspace.project.goals),
+        time_zone=found.time_zone,
+    )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Versions of what lists are built from."""
+
+    profiles: str
+    scores: str
+    models: Mapping[str, str]
+
+
+def write_lists(bench: Bench, plan: Plan, inputs: Inputs, run_id: str) -> str:
+    """Write changes, memberships, deliveries and staged exports; return their version.
+
+    They follow the published run: who has stayed, and who was held out, is read from it.
+    """
+    store, previous = bench.store, bench.store.current()
+    before = previous.tables[LISTS] if previous else ""
+    segments = compile_segments(bench.workspace.project.segments, segment_vocabulary(bench))
+    key = key_of(LISTS, LISTS_VERSION, run_id, before)
+    if not bench.due("segment", LISTS, key, "building segments"):
+        return key
+    with store.writing(LISTS, key) as (folder, facts):
+        _Lists(bench, plan, inputs, segments, previous).write(run_id, folder, facts)
+    return key
+
+
+class _Lists:
+    """One build of all lists: what its steps share."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        plan: Plan,
+        inputs: Inputs,
+        segments: tuple[CompiledSegment, ...],
+        previous: Manifest | None,
+    ) -> None:
+        self.bench, self.plan, self.inputs = bench, plan, inputs
+        self.segments, self.previous = segments, previous
+        store = bench.store
+        scores, profiles = (
+            store.folder(SCORES, inputs.scores),
+            store.folder(PROFILES, inputs.profiles),
+        )
+        united = store.folder(UNITED, bench.united)
+        self.scores = pq.read_table(scores / "scores.parquet")
+        self.factors = pq.read_table(scores / "factors.parquet")
+        self.profiles = pq.read_table(profiles / "profiles.parquet")
+        self.consents = pq.read_table(profiles / "consents.parquet")
+        self.index = pq.read_table(united / "identity_index.parquet")
+        self.contacts = pq.read_table(united / "contacts.parquet")
+
+    def write(self, run_id: str, folder: Path, facts: dict[str, Any]) -> None:
+        """Write every list, and the counts into `facts`."""
+        resolution = self.bench.graph.at(self.plan.as_of)
+        changes = profile_changes(self._before(PROFILES, "profiles"), self.bench.graph, resolution)
+        people = People.everyone(resolution)
+        scene = scene_of(self.bench.engine, self.bench.log, people, undated=True)
+        now = self._members(scene, people.profile_key)
+        scene.close()
+        memberships, counts = build_memberships(
+            now, self.profiles, self._before(LISTS, "memberships"), changes, self.plan.as_of
+        )
+        deliveries = carried(self._before(LISTS, "deliveries"), changes)
+        facts["segments"] = {name: asdict(count) for name, count in counts.items()}
+        facts["exports"] = []
+        for export in self._exports(memberships, deliveries, run_id, folder):
+            deliveries = pa.concat_tables([deliveries, export.deliveries])
+            facts["exports"].append(_export_facts(export))
+        facts["changes"] = changes.num_rows
+        for name, table in (
+            ("profile_changes", changes), ("memberships", memberships), ("deliveries", deliveries),
+        ):  # fmt: skip
+            pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+
+    def _before(self, table: str, file: str) -> pa.Table | None:
+        if self.previous is None:
+            return None
+        folder = self.bench.store.folder(table, self.previous.tables[table])
+        return pq.read_table(folder / f"{file}.parquet")
+
+    def _members(self, scene: Scene, keys: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        return evaluate(scene, self.segments, self.scores, self.factors, keys)
+
+    def _exports(
+        self, memberships: pa.Table, deliveries: pa.Table, run_id: str, folder: Path
+    ) -> Iterator[Export]:
+        project = self.bench.workspace.project
+        run = Published(
+            memberships, self.profiles, self.scores, self.factors, self.consents, self.index,
+            self.contacts,
+        )  # fmt: skip
+        versions = {
+            goal: model_version(self.bench, key) for goal, key in self.inputs.models.items()
+        }
+        origin = Origin(run_id, versions)
+        destinations = {destination.name: destination for destination in project.destinations}
+        for segment in project.segments:
+            for name in segment.export:
+                destination = destinations[name]
+                fields = fields_of(destination, project)
+                export = build_export(
+                    segment, destination, fields, run, deliveries, self.plan.as_of
+                )
+                stage(export, fields, origin, folder / "exports")
+                yield export
+
+
+def _export_facts(export: Export) -> dict[str, Any]:
+    return {
+        "segment": export.segment.name,
+        "destination": export.destination.name,
+        "members": export.members,
+        "rows": export.rows.num_rows,
+        "left_out": dict(export.left_out),
+    }
+
+
+def model_version(bench: Bench, trained: str) -> str:
+    """Return the bundle version that a trained version names."""
+    version: str = bench.store.facts("trained", trained)["version"]
+    return version
+
+
+def deliver_files(bench_store: Store, folder: Path, manifest: Manifest, project: Any) -> list[Path]:
+    """Put every staged file of the published run where its receiver looks; return the files."""
+    staging = bench_store.folder(LISTS, manifest.tables[LISTS]) / "exports"
+    return [
+        deliver(staged, folder / destination.path)
+        for destination in project.destinations
+        for staged in staged_in(staging, destination.name)
+    ]
+
+
+# The online store ---------------------------------------------------------------------------------
+
+
+def write_online(bench: Bench, plan: Plan, inputs: Inputs, lists: str, everyone: str) -> str:
+    """Write the online generation of this run; return its version."""
+    key = key_of(
+        ONLINE, ONLINE_VERSION, inputs.profiles, inputs.scores, sorted(inputs.models.items()),
+        lists, everyone,
+    )  # fmt: skip
+    if not bench.due("export", ONLINE, key, "publishing the online store"):
+        return key
+    with bench.store.writing(ONLINE, key) as (folder, _):
+        write_generation(
+            folder,
+            _meta(bench, plan, inputs),
+            _records(bench, inputs, lists),
+            _vectors(bench, plan, inputs, everyone),
+        )
+    return key
+
+
+def _meta(bench: Bench, plan: Plan, inputs: Inputs) -> dict[str, Any]:
+    interval = bench.workspace.project.scoring_interval
+    goals = {}
+    for goal in plan.goals:
+        bundle = bundle_of(bench, goal.name, inputs.models[goal.name])
+        life = min(Window.parse(bundle.outcome_window).micros, interval.micros)
+        goals[goal.name] = {
+            "version": bundle.version,
+            "kind": bundle.kind,
+            "basis": bundle.basis,
+            "base_rate": bundle.base_rate,
+            "eligible_words": words(goal.eligible),
+            "expires_at": plan.as_of + life,
+        }
+    return {"project": bench.workspace.project.project, "as_of": plan.as_of, "goals": goals}
+
+
+def _records(bench: Bench, inputs: Inputs, lists: str) -> Iterator[ProfileRecord]:
+    store = bench.store
+    profiles = pq.read_table(store.folder(PROFILES, inputs.profiles) / "profiles.parquet")
+    memberships = pq.read_table(store.folder(LISTS, lists) / "memberships.parquet")
+    types: dict[str, str] = store.facts(UNITED, bench.united)["types"]
+    segments: dict[str, list[dict[str, Any]]] = {}
+    for row in memberships.to_pylist():
+        found = {"segment": row["segment"], "since": row["since"]}
+        segments.setdefault(row["profile_id"], []).append(found)
+    for batch in profiles.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            yield ProfileRecord(
+                profile_id=row["profile_id"],
+                known=row["known"],
+                identities=tuple(row["identities"]),
+                attributes={
+                    name.removeprefix("profile_"): plain(value, types.get(name, "text"))
+                    for name, value in row.items()
+                    if name.startswith("profile_") and name not in ("profile_id", "profile_key")
+                },
+                segments=tuple(segments.get(row["profile_id"], ())),
+                first_seen=row["first_seen"],
+                last_seen=row["last_seen"],
+            )
+
+
+def plain(value: Any, kind: str) -> Any:
+    """Return an attribute's value as JSON has it: dates as ISO text, decimals as numbers."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if kind == "date" and isinstance(value, int):
+        return date.fromordinal(date(1970, 1, 1).toordinal() + value // MICROS_PER_DAY).isoformat()
+    return value.isoformat() if isinstance(value, date | datetime) else value
+
+
+def _vectors(
+    bench: Bench, plan: Plan, inputs: Inputs, everyone: str
+) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
+    for goal in plan.goals:
+        bundle = bundle_of(bench, goal.name, inputs.models[goal.name])
+        rows = described(bench.store, everyone, plan, goal.name)
+        matrix = np.ascontiguousarray(rows.matrix[:, columns_of(bundle, plan)])
+        for key, vector in zip(rows.profile_key, matrix, strict=True):
+            yield goal.name, bench.graph.identities[key], vector

@@ -1,0 +1,258 @@
+"""One run: whatever is due, stage by stage, published at the end by a single swap.
+
+A stage whose inputs have not changed has been done: its version exists, whichever run made it. So
+a killed run resumes by running again, and a run on unchanged input does no work.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from features import time
+from features.errors import LikelierError, did_you_mean
+from features.sources.unite import TABLE as UNITED
+from features.store import Manifest, key_of
+from pipelines.building import (
+    LISTS,
+    ONLINE,
+    PROFILES,
+    Inputs,
+    deliver_files,
+    model_version,
+    segment_vocabulary,
+    write_lists,
+    write_online,
+    write_profiles,
+)
+from pipelines.learning import TRAINED, lessons, population, train_goal
+from pipelines.scoring import SCORES, score_everyone
+from pipelines.stages import (
+    FEATURES,
+    STAGES,
+    Bench,
+    Due,
+    default_as_of,
+    earliest_event,
+    ingest_all,
+    plan_features,
+    unify,
+)
+from pipelines.workspace import Workspace
+from serving.exports.columns import check_exports
+from serving.segments.definitions import compile_segments
+
+RUN_VERSION = 1
+
+Reporter = Callable[[str, str], None]
+"""Told the stage and, in words, what is being done."""
+
+
+class UnknownStage(LikelierError):
+    """A stage that does not exist."""
+
+    code = "unknown_stage"
+
+
+class NothingKnown(LikelierError):
+    """An as_of before anything was known."""
+
+    code = "nothing_known"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did. `made` counts what each stage made: empty when nothing was due.
+
+    `manifest` is the published run, None after `--only`; `files` are the delivered exports.
+    """
+
+    manifest: Manifest | None
+    made: dict[str, int]
+    files: list[Path]
+    seconds: float
+
+
+def run(
+    workspace: Workspace,
+    *,
+    as_of: int | None = None,
+    only: str | None = None,
+    start: str | None = None,
+    report: Reporter = lambda stage, text: None,
+) -> Outcome:
+    """Do whatever is due and publish it; return what was done.
+
+    `as_of` (microseconds) defaults to just after the watermark. `only` stops after a stage and
+    publishes nothing; `start` does a stage anew, and all that follows from it. Nothing that
+    readers see changes before the end; a failed or killed run leaves the published one in place.
+    """
+    _check_stages(only, start)
+    _raise_first(check_exports(workspace.project))
+    started = clock.monotonic()
+    with workspace.store.lock(), workspace.engine() as engine:
+        bench = Bench(workspace, engine)
+        if start:
+            published = workspace.store.current()
+            bench.again = (start, published.run_id if published else "")
+        manifest = _Run(bench, as_of, only, report).do()
+        if manifest is None:
+            return Outcome(None, bench.made, [], clock.monotonic() - started)
+        files = deliver_files(workspace.store, workspace.folder, manifest, workspace.project)
+        workspace.store.collect()
+    return Outcome(manifest, bench.made, files, clock.monotonic() - started)
+
+
+def explain(workspace: Workspace, as_of: int | None = None) -> list[tuple[str, str, str]]:
+    """Return (stage, `done` or `due`, what) for every stage, making nothing.
+
+    After the first stage that is due, what follows depends on what it will make.
+    """
+    reached: list[str] = []
+    with workspace.engine() as engine:
+        bench = Bench(workspace, engine, dry=True)
+        try:
+            _Run(bench, as_of, None, lambda stage, text: reached.append(stage)).do()
+        except Due as due:
+            place = STAGES.index(due.stage)
+            done = [(stage, "done", "") for stage in STAGES[:place]]
+            later = [(stage, "due", f"follows {due.stage}") for stage in STAGES[place + 1 :]]
+            return [*done, (due.stage, "due", due.what), *later]
+    return [(stage, "done", "") for stage in STAGES]
+
+
+def _check_stages(*stages: str | None) -> None:
+    for stage in stages:
+        if stage is not None and stage not in STAGES:
+            raise UnknownStage(f"There is no stage {stage!r}.", hint=did_you_mean(stage, STAGES))
+
+
+def _raise_first(problems: list[LikelierError]) -> None:
+    if problems:
+        raise problems[0]
+
+
+class _Run:
+    """The stages in order, over one bench."""
+
+    def __init__(self, bench: Bench, as_of: int | None, only: str | None, report: Reporter) -> None:
+        self.bench, self.asked, self.only, self.report = bench, as_of, only, report
+
+    def do(self) -> Manifest | None:
+        """Do the stages; return the published manifest, or None when stopped before the end."""
+        bench = self.bench
+        self._enter("ingest")
+        parts = ingest_all(bench)
+        if self.only == "ingest":
+            return None
+        self._enter("unify")
+        unify(bench, parts)
+        as_of = self._as_of()
+        self._check_segments()
+        if self.only == "unify":
+            return None
+        self._enter("features")
+        plan = plan_features(bench, as_of)
+        learnt = lessons(bench, plan)
+        everyone = population(bench, plan) if plan.goals else ""
+        if self.only == "features":
+            return None
+        self._enter("train")
+        models = {lesson.goal.name: train_goal(bench, plan, lesson, everyone) for lesson in learnt}
+        if self.only == "train":
+            return None
+        self._enter("score")
+        scores = score_everyone(bench, plan, everyone, models)
+        if self.only == "score":
+            return None
+        self._enter("segment")
+        inputs = Inputs(write_profiles(bench, plan), scores, models)
+        run_id = self._run_id(inputs)
+        published = bench.store.current()
+        if published is not None and published.run_id == run_id:
+            return published
+        lists = write_lists(bench, plan, inputs, run_id)
+        if self.only == "segment":
+            return None
+        self._enter("export")
+        online = write_online(bench, plan, inputs, lists, everyone)
+        features = sorted({key for lesson in learnt for key in lesson.features} | {everyone})
+        tables = {
+            "parts": "+".join(sorted({key for keys in parts.values() for key in keys})),
+            UNITED: bench.united,
+            FEATURES: "+".join(key for key in features if key),
+            TRAINED: "+".join(sorted(models.values())),
+            SCORES: scores, PROFILES: inputs.profiles, LISTS: lists, ONLINE: online,
+        }  # fmt: skip
+        return self._publish(run_id, as_of, tables, models)
+
+    def _enter(self, stage: str) -> None:
+        self.report(stage, "")
+        self.bench.say = lambda text: self.report(stage, text)
+
+    def _as_of(self) -> int:
+        as_of = default_as_of(self.bench) if self.asked is None else self.asked
+        earliest = earliest_event(self.bench)
+        if as_of <= earliest:
+            raise NothingKnown(
+                f"Nothing was known at {time.format_instant(as_of)}: the first event is at "
+                f"{time.format_instant(earliest)}.",
+                hint="Give a later --as-of.",
+            )
+        return as_of
+
+    def _check_segments(self) -> None:
+        """Read the segments now: a wrong condition should not wait for the end of training."""
+        compile_segments(self.bench.workspace.project.segments, segment_vocabulary(self.bench))
+
+    def _run_id(self, inputs: Inputs) -> str:
+        project = self.bench.workspace.project
+        described = project.model_dump(mode="json", include={"segments", "destinations", "project"})
+        anew = self.bench.salt("segment") or self.bench.salt("export")
+        return key_of("run", RUN_VERSION, described, inputs.profiles, inputs.scores, anew)
+
+    def _publish(
+        self, run_id: str, as_of: int, tables: dict[str, str], models: dict[str, str]
+    ) -> Manifest:
+        bench = self.bench
+        manifest = Manifest(
+            run_id=run_id,
+            as_of=as_of,
+            tables=tables,
+            models={goal: model_version(bench, key) for goal, key in models.items()},
+            figures=self._figures(tables, models),
+            published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        bench.store.publish(manifest)
+        return manifest
+
+    def _figures(self, tables: dict[str, str], models: dict[str, str]) -> dict[str, Any]:
+        store, facts = self.bench.store, {}
+        united = store.facts(UNITED, self.bench.united)
+        for source, rows in united["rows"].items():
+            quarantined = united["quarantined"][source]
+            accepted = united["accepted"][source]
+            facts[source] = {
+                "rows": rows,
+                "accepted": accepted,
+                "duplicates": rows - accepted - sum(quarantined.values()),
+                "quarantined": quarantined,
+            }
+        lists = store.facts(LISTS, tables[LISTS])
+        scored = store.facts(SCORES, tables[SCORES])
+        goals = {
+            goal: store.facts(TRAINED, key) | {"scored": scored[goal]}
+            for goal, key in models.items()
+        }
+        return {
+            "sources": facts,
+            "profiles": store.facts(PROFILES, tables[PROFILES]),
+            "goals": goals,
+            "segments": lists["segments"],
+            "exports": lists["exports"],
+            "profile_changes": lists["changes"],
+        }

@@ -1,0 +1,49 @@
+"""The HTTP interface: one Starlette app, one error shape."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from features.errors import LikelierError
+from features.settings import Project
+from features.store import Store
+from serving.api.errors import answer_http, answer_known
+from serving.api.metrics import Metrics
+from serving.api.middleware import Watch
+from serving.api.routes import Api
+from serving.generations import Generations
+from serving.served import ServedLog
+
+
+def create_app(project: Project, folder: Path) -> Starlette:
+    """Return the app that serves the store of the project in `folder`.
+
+    Nothing is read before its lifespan begins. `app.state.generations` says whether it is ready.
+    """
+    store = Store(folder / project.store)
+    generations = Generations(store)
+    served = ServedLog(store.root / "served", project.serving.served_sample, project.training.seed)
+    metrics = Metrics(generations, served)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        generations.start()
+        served.start()
+        yield
+        served.stop()
+        generations.stop()
+
+    app = Starlette(
+        routes=Api(project, generations, served, metrics).routes(),
+        middleware=[Middleware(Watch, metrics=metrics)],
+        exception_handlers={LikelierError: answer_known, HTTPException: answer_http},
+        lifespan=lifespan,
+    )
+    app.state.generations = generations
+    return app

@@ -1,0 +1,151 @@
+"""The routes: a question is read, asked of one generation, and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from features.settings import Project
+from features.time import format_instant
+from serving.api import bodies
+from serving.api.errors import (
+    JsonResponse,
+    MethodNotAllowed,
+    NotFound,
+    UnknownIdentity,
+    answer_error,
+)
+from serving.api.identities import in_url
+from serving.api.metrics import CONTENT_TYPE, Metrics
+from serving.api.openapi import document
+from serving.generations import Generations
+from serving.online import ProfileRecord
+from serving.scorer import Answer, Scorer
+from serving.served import ServedLog
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+MOST_INLINE = 8
+"""A question about more people than this leaves the event loop."""
+
+
+@dataclass(frozen=True, eq=False)
+class Api:
+    """The endpoints and what they need."""
+
+    project: Project
+    generations: Generations
+    served: ServedLog
+    metrics: Metrics
+
+    def routes(self) -> list[Route]:
+        """Return every route, and last the one that answers where there is none."""
+        named = [
+            Route("/score", self.score, methods=["POST"]),
+            Route("/score/batch", self.score_batch, methods=["POST"]),
+            Route("/profiles/{identity}", self.profile, methods=["GET"]),
+            Route("/profiles/{identity}/segments", self.segments, methods=["GET"]),
+            Route("/metrics", self.prometheus, methods=["GET"]),
+            Route("/docs.json", self.docs, methods=["GET"]),
+        ]
+        return [*named, Route("/{other:path}", _nowhere(named))]
+
+    async def score(self, request: Request) -> Response:
+        """`POST /score`: the scores of one person."""
+        body = await bodies.read_object(request, self.project.serving.max_body_bytes)
+        return JsonResponse((await self._answers(bodies.one(body, self.project)))[0].body)
+
+    async def score_batch(self, request: Request) -> Response:
+        """`POST /score/batch`: the scores of several people, in the order asked."""
+        body = await bodies.read_object(request, self.project.serving.max_body_bytes)
+        answers = await self._answers(bodies.many(body, self.project))
+        return JsonResponse({"results": [answer.body for answer in answers]})
+
+    async def profile(self, request: Request) -> Response:
+        """`GET /profiles/{identity}`: who this is."""
+        scorer = self.generations.current()
+        return JsonResponse(_profile_body(self._profile(request, scorer), scorer.as_of))
+
+    async def segments(self, request: Request) -> Response:
+        """`GET /profiles/{identity}/segments`: the lists the person is on, and since when."""
+        scorer = self.generations.current()
+        found = self._profile(request, scorer)
+        listed = [
+            {"segment": each["segment"], "since": _instant(each["since"])}
+            for each in found.segments
+        ]
+        as_of = format_instant(scorer.as_of)
+        return JsonResponse({"profile_id": found.profile_id, "segments": listed, "as_of": as_of})
+
+    async def prometheus(self, request: Request) -> Response:
+        """`GET /metrics`: figures of this worker."""
+        return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    async def docs(self, request: Request) -> Response:
+        """`GET /docs.json`: this interface as OpenAPI 3.1."""
+        return JsonResponse(document(self.project))
+
+    async def _answers(self, question: bodies.Question) -> list[Answer]:
+        scorer = self.generations.current()
+        work = (question.asked, question.goals, question.factors)
+        if len(question.asked) > MOST_INLINE:
+            answers = await run_in_threadpool(scorer.answer, *work)
+        else:
+            answers = scorer.answer(*work)
+        for answer in answers:
+            self.served.offer(answer)
+            self.metrics.scored(answer.body["scores"])
+        return answers
+
+    def _profile(self, request: Request, scorer: Scorer) -> ProfileRecord:
+        identity = in_url(request.path_params["identity"], self.project.identity)
+        found = scorer.profile(identity)
+        if found is None:
+            raise UnknownIdentity(
+                "No profile holds this identity.",
+                hint="It was not seen before the as_of of the published run, or is misspelt.",
+            )
+        return found
+
+
+def _nowhere(named: list[Route]) -> Endpoint:
+    """Return the endpoint for what no route takes: a wrong method, or a wrong path."""
+
+    async def nowhere(request: Request) -> Response:
+        allowed = {
+            method
+            for route in named
+            if route.matches(request.scope)[0] is Match.PARTIAL
+            for method in route.methods or ()
+        }
+        if not allowed:
+            raise NotFound("There is no such route.", hint="GET /docs.json describes every route.")
+        methods = ", ".join(sorted(allowed))
+        error = MethodNotAllowed(
+            f"This route does not take {request.method[:20]}.", hint=f"It takes {methods}."
+        )
+        return answer_error(error, {"allow": methods})
+
+    return nowhere
+
+
+def _profile_body(found: ProfileRecord, as_of: int) -> dict[str, object]:
+    return {
+        "profile_id": found.profile_id,
+        "known": found.known,
+        "identities": found.identities,
+        "attributes": found.attributes,
+        "first_seen": _instant(found.first_seen),
+        "last_seen": _instant(found.last_seen),
+        "as_of": format_instant(as_of),
+        "segments": [each["segment"] for each in found.segments],
+    }
+
+
+def _instant(micros: int | None) -> str | None:
+    return None if micros is None else format_instant(micros)

@@ -1,0 +1,35 @@
+"""The BentoML service: the only importer of bentoml.
+
+It is imported by `bentoml serve` (see `serving.launch`) in a process that serves one project, the
+one `LIKELIER_PROJECT` names. All routes but `/healthz` and `/readyz` are the Starlette app's.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import bentoml
+
+from features.settings import load
+from serving.api import create_app
+from serving.launch import PROJECT_VARIABLE
+
+_folder = Path(os.environ.get(PROJECT_VARIABLE, ".")).resolve()
+app = create_app(load(_folder), _folder)
+
+
+# BentoML's own metrics and access log hold raw paths, and so identities.
+@bentoml.service(
+    name="likelier",
+    workers=1,
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(app, path="/")
+class Likelier:
+    """Ready once a published run is loaded and has made a prediction."""
+
+    def __is_ready__(self) -> bool:
+        """Answer `/readyz`: 200 when true, 503 until then."""
+        return bool(app.state.generations.ready)

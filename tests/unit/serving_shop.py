@@ -1,0 +1,146 @@
+"""A tiny published shop for tests of serving: real bundles, a real online store, a real pointer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.behavior.definitions import Count, DaysSince
+from features.settings import Project, load
+from features.store import Manifest, Store
+from features.time import MICROS_PER_DAY, Window, parse_instant
+from serving.online import ProfileRecord
+from serving.online.lmdb import write_generation
+from training.booster import BoosterParams, Trees
+from training.bundle import Bundle
+from training.calibration import Calibrator
+from training.reference import Reference
+
+PROJECT = """
+project: shop
+sources:
+  - {name: clicks, kind: events, path: clicks.csv, event_time: t, event_type: e,
+     identities: {customer: c, email: m, cookie: k}}
+identity:
+  namespaces:
+    - {name: customer, type: person, unique: true}
+    - {name: email, type: email, pii: true}
+    - {name: cookie, type: cookie}
+  junk: [nobody]
+serving: {served_sample: 1.0, max_batch: 20, max_body_bytes: 5000}
+goals:
+  - {name: churn, kind: churn, outcome: not any(purchase), outcome_window: 30d}
+  - {name: buys, kind: conversion, outcome: any(purchase), outcome_window: 7d}
+"""
+AS_OF = parse_instant("2011-10-01")
+FEATURES = (
+    Count("purchase", Window.parse("7d")).feature,
+    Count("purchase", Window.parse("30d")).feature,
+    DaysSince("purchase").feature,
+)
+ANN_EMAIL = hashlib.sha256(b"ann@example.org").hexdigest()
+ANN = ProfileRecord(
+    "customer:ann",
+    True,
+    ("cookie:c1", "cookie:a/b?c d:e", "customer:ann", f"email:{ANN_EMAIL}"),
+    {"country": "France", "birth_date": None},
+    ({"segment": "win_back", "since": AS_OF - MICROS_PER_DAY},),
+    parse_instant("2011-01-02"),
+    parse_instant("2011-09-30T12:00:00.000001"),
+)
+VISITOR = ProfileRecord("cookie:c2", False, ("cookie:c2",), {}, (), AS_OF - 5, AS_OF - 5)
+CROWD = [ProfileRecord(f"customer:{n}", True, (f"customer:{n}",)) for n in range(12)]
+PEOPLE = [ANN, VISITOR, *CROWD]
+"""Ann is eligible for both goals, the visitor for none, the crowd for churn."""
+
+
+@cache
+def bundle(goal: str, as_of: int = AS_OF) -> Bundle:
+    """Train a goal's model on 300 synthetic rows."""
+    rng = np.random.default_rng(len(goal))
+    matrix = rng.poisson(3, (300, 3)).astype(np.float64)
+    matrix[rng.random(300) < 0.2, 2] = np.nan
+    label = (rng.random(300) < 1 / (1 + matrix[:, 0])).astype(np.int8)
+    trees = Trees.fit(matrix, label, [f.name for f in FEATURES], BoosterParams(), 20)
+    margin = trees.margin(matrix)
+    calibrator = Calibrator.of(margin, label)
+    return Bundle(
+        goal=goal,
+        kind="churn" if goal == "churn" else "conversion",
+        basis="calendar",
+        as_of=as_of,
+        outcome_window="30d",
+        gap="",
+        trees=trees,
+        calibrator=calibrator,
+        features=FEATURES,
+        definitions=[],
+        categories=None,
+        reference=Reference.of(margin, calibrator.probability(margin)),
+        base_rate=float(label.mean()),
+        serves="model",
+        metrics={},
+        data_fingerprint="f" * 64,
+    )
+
+
+def vectors(seed: int = 0) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Return everyone's features by goal and profile; some are null."""
+    rng = np.random.default_rng(seed)
+    drawn = {
+        (goal, person.profile_id): rng.poisson(3, 3).astype(np.float64)
+        for goal, people in (("churn", [ANN, *CROWD]), ("buys", [ANN]))
+        for person in people
+    }
+    drawn["churn", "customer:3"][2] = np.nan
+    return drawn
+
+
+def meta(bundles: Iterable[Bundle], as_of: int = AS_OF) -> dict[str, Any]:
+    """Return the facts of a generation with these models."""
+    goals = {
+        each.goal: {
+            "version": each.version,
+            "eligible_words": "any purchase in the last 365 days",
+            "base_rate": each.base_rate,
+            "expires_at": as_of + 7 * MICROS_PER_DAY,
+            "kind": each.kind,
+            "basis": each.basis,
+        }
+        for each in bundles
+    }
+    return {"project": "shop", "as_of": as_of, "goals": goals}
+
+
+def shop(folder: Path) -> Project:
+    """Write the project file and return its settings."""
+    folder.mkdir(exist_ok=True)
+    (folder / "likelier.yaml").write_text(PROJECT)
+    return load(folder)
+
+
+def publish(
+    folder: Path,
+    run_id: str = "run-1",
+    as_of: int = AS_OF,
+    people: Iterable[ProfileRecord] = PEOPLE,
+    seed: int = 0,
+) -> Store:
+    """Publish one run: bundles, an online store, and the pointer to them."""
+    store = Store(folder / ".likelier")
+    bundles = [replace(bundle(goal), as_of=as_of) for goal in ("churn", "buys")]
+    for each in bundles:
+        each.save(store.root / "models" / each.goal / each.version)
+    rows = ((goal, person, vector) for (goal, person), vector in vectors(seed).items())
+    with store.writing("online", run_id) as (draft, _):
+        write_generation(draft, meta(bundles, as_of), people, rows)
+    models = {each.goal: each.version for each in bundles}
+    store.publish(Manifest(run_id, as_of, {"online": run_id}, models))
+    return store
