@@ -121,10 +121,15 @@ class Source(Settings):
             raise ValueError("a source of events needs event_time and event_type")
         if self.kind == "records" and (self.event_time or self.event_type or self.attributes):
             raise ValueError("a source of records has no event_time, event_type or attributes")
+        if taken := set(self.profile) & TAKEN_ATTRIBUTES:
+            raise ValueError(f"profile.{min(taken)}: the name means the profile itself")
         if unknown := set(self.constant) - set(self.profile):
             raise ValueError(f"constant names attributes that profile lacks: {sorted(unknown)}")
         return self
 
+
+TAKEN_ATTRIBUTES = frozenset(["id", "key"])
+TAKEN_GOALS = frozenset(["profile", "profile_id", "identity", "segment", "as_of"])
 
 NamespaceType = Literal[
     "person", "email", "phone", "device", "cookie", "session", "household", "partner"
@@ -307,6 +312,9 @@ class Project(Settings):
     def _consistent(self) -> Project:
         for key in ("sources", "goals", "segments", "destinations"):
             _refuse_repeats(key, [item.name for item in getattr(self, key)])
+        for goal in self.goals:
+            if goal.name in TAKEN_GOALS:
+                raise ValueError(f"goals.{goal.name}: the name means something else in files")
         known = {namespace.name for namespace in self.identity.namespaces}
         for source in self.sources:
             for name in source.identities:

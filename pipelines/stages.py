@@ -166,7 +166,7 @@ def default_as_of(bench: Bench) -> int:
         for source, newest in facts["newest"].items()
         if facts["events"][source] and (not used or used & set(facts["events"][source]))
     ]
-    return time.just_after(min(relevant))
+    return int(time.just_after(min(relevant)))
 
 
 def earliest_event(bench: Bench) -> int:

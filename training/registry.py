@@ -12,9 +12,10 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,8 @@ def _signature(names: Sequence[str]) -> Any:
 
 def _register(mlflow: Any, name: str, uri: str, run_id: str, bundle: Bundle) -> RegisteredVersion:
     tags = {FINGERPRINT_TAG: bundle.fingerprint, "bundle_version": bundle.version}
-    made = mlflow.register_model(uri, name, tags=tags)
+    with redirect_stderr(StringIO()):  # MLflow announces it there, over a progress display
+        made = mlflow.register_model(uri, name, tags=tags)
     return RegisteredVersion(name, str(made.version), run_id)
 
 

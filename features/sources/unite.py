@@ -379,7 +379,7 @@ def _as_text(column: ir.Value) -> ir.Value:
 
 
 def _constant(source: Source, name: str, rows: ir.Table) -> ir.Value:
-    return ibis.literal(time.EARLIEST) if name in source.constant else rows.known_at
+    return ibis.literal(time.EARLIEST, type="int64") if name in source.constant else rows.known_at
 
 
 def _dated(source: Source, name: str) -> bool:

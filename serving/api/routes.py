@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
 
 from features.settings import Project
 from features.time import format_instant
@@ -27,8 +28,6 @@ from serving.generations import Generations
 from serving.online import ProfileRecord
 from serving.scorer import Answer, Scorer
 from serving.served import ServedLog
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 MOST_INLINE = 8
 """A question about more people than this leaves the event loop."""
@@ -53,7 +52,7 @@ class Api:
             Route("/metrics", self.prometheus, methods=["GET"]),
             Route("/docs.json", self.docs, methods=["GET"]),
         ]
-        return [*named, Route("/{other:path}", _nowhere(named))]
+        return [*named, Route("/{other:path}", Nowhere(named))]
 
     async def score(self, request: Request) -> Response:
         """`POST /score`: the scores of one person."""
@@ -113,25 +112,26 @@ class Api:
         return found
 
 
-def _nowhere(named: list[Route]) -> Endpoint:
-    """Return the endpoint for what no route takes: a wrong method, or a wrong path."""
+@dataclass(frozen=True, eq=False)
+class Nowhere:
+    """Answers what no route takes: a wrong method of a known path, or a wrong path.
 
-    async def nowhere(request: Request) -> Response:
-        allowed = {
-            method
-            for route in named
-            if route.matches(request.scope)[0] is Match.PARTIAL
-            for method in route.methods or ()
-        }
-        if not allowed:
-            raise NotFound("There is no such route.", hint="GET /docs.json describes every route.")
-        methods = ", ".join(sorted(allowed))
-        error = MethodNotAllowed(
-            f"This route does not take {request.method[:20]}.", hint=f"It takes {methods}."
-        )
-        return answer_error(error, {"allow": methods})
+    An ASGI app rather than a function, which Starlette would ask only about GET.
+    """
 
-    return nowhere
+    named: Sequence[Route]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 405 with the methods that the path takes, or 404."""
+        routes = [route for route in self.named if route.matches(scope)[0] is not Match.NONE]
+        methods = ", ".join(sorted({method for route in routes for method in route.methods or ()}))
+        if methods:
+            hint = f"It takes {methods}."
+            error = MethodNotAllowed(f"This route does not take {scope['method'][:20]}.", hint=hint)
+            await answer_error(error, {"allow": methods})(scope, receive, send)
+        else:
+            nothing = NotFound("There is no such route.", hint="GET /docs.json describes them all.")
+            await answer_error(nothing)(scope, receive, send)
 
 
 def _profile_body(found: ProfileRecord, as_of: int) -> dict[str, object]:

@@ -72,7 +72,7 @@ def build(
     people = members.select(["profile_id", "profile_key"]).sort_by("profile_id").combine_chunks()
     filler = _Filler(segment.name, people, run, as_of)
     columns = {name: filler.column(field) for name, field in fields.items()}
-    opted_out, statements = _consent(people["profile_key"], destination.purpose, run.consents_now)
+    opted_out, statements = _consent(filler.key, destination.purpose, run.consents_now)
     lacking = [pc.is_null(columns[n]) for n, field in fields.items() if field.kind == "identity"]
     no_identity = reduce(pc.or_, lacking, pa.array(np.zeros(len(people), dtype=bool)))
     ids = people["profile_id"].combine_chunks()
@@ -135,7 +135,7 @@ class _Filler:
 
     def __init__(self, segment: str, people: pa.Table, run: Published, as_of: int) -> None:
         self.segment, self.people, self.run, self.as_of = segment, people, run, as_of
-        self.key = people["profile_key"]
+        self.key = people["profile_key"].combine_chunks()
         profile_keys = run.profiles["profile_key"].combine_chunks()
         self.profile = pc.index_in(self.key, value_set=profile_keys)
 

@@ -43,7 +43,7 @@ def published(members: pa.Table, refused: dict[str, bool] | None = None) -> Publ
                 "identities": [
                     ["cookie:z", "customer:1", "email:h2", "email:h1"],
                     ["cookie:b:2", "cookie:b:1", "customer:2", "email:h3"],
-                    ["customer:4", "email:lost", "email:h4"],
+                    ["customer:4", "email:gone", "email:h4"],
                     ["cookie:c"],
                     ["cookie:e"],
                 ],
@@ -86,7 +86,7 @@ def published(members: pa.Table, refused: dict[str, bool] | None = None) -> Publ
         identity_index=pa.table(
             {
                 "identity_key": [10, 11, 12, 13, 14],
-                "identity": ["email:h1", "email:h2", "email:h3", "email:h4", "email:lost"],
+                "identity": ["email:h1", "email:h2", "email:h3", "email:h4", "email:gone"],
             }
         ),
         contacts=pa.table(

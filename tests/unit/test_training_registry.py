@@ -100,6 +100,13 @@ def test_the_same_bundle_is_not_logged_twice(registry, store, logged, client):
     assert len(after) == runs == 2
 
 
+def test_nothing_is_printed(store, capfd):
+    fresh = Registry(f"sqlite:///{store}/new/mlflow.db", str(store / "artifacts"), "quiet")
+    log(fresh, store, FIRST)
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
 def test_a_rollback_outlives_a_repeated_run(registry, store, logged, client):
     client.set_registered_model_alias("shop.churn", "champion", "1")
     log(registry, store, SECOND)

@@ -1,0 +1,247 @@
+"""`likelier check`: the project file and the data, judged before any work is done.
+
+Every problem is found, not only the first: a usability report by source and column, as Customer
+Insights gives one, made even when nothing can be run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from features import time
+from features.errors import LikelierError
+from features.settings import Source
+from features.sources import ingest
+from features.sources.files import discover
+from pipelines.building import segment_vocabulary
+from pipelines.runner import Reporter
+from pipelines.stages import Bench, default_as_of, earliest_event, everything_known, unify
+from pipelines.workspace import Workspace
+from serving.exports.columns import check_exports
+from serving.segments.definitions import compile_segments
+from training.goals import compile_goal
+from training.spine import snapshots
+
+State = Literal["error", "warning", "recommendation"]
+MOSTLY_MISSING = 0.2
+"""Share of missing values in a column that is warned of (Customer Insights: 20%)."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing worth knowing before a run."""
+
+    state: State
+    where: str
+    what: str
+    hint: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One mapped column: what it is read as, and the share of accepted rows that have it."""
+
+    source: str
+    name: str
+    kind: str
+    filled: float
+
+
+@dataclass
+class Usability:
+    """The whole report."""
+
+    findings: list[Finding] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[Finding]:
+        """What makes a run impossible."""
+        return [finding for finding in self.findings if finding.state == "error"]
+
+    def body(self) -> dict[str, Any]:
+        """Return the report JSON-ready."""
+        return {
+            "errors": len(self.errors),
+            "findings": [asdict(finding) for finding in self.findings],
+            "columns": [asdict(column) for column in self.columns],
+        }
+
+    def refuse(self, where: str, error: LikelierError) -> None:
+        """Note an error."""
+        self.findings.append(Finding("error", where, error.message, error.hint, error.code))
+
+
+def check_project(folder: Path, report: Reporter) -> Usability:
+    """Return the usability report of the project in `folder`."""
+    found = Usability()
+    try:
+        workspace = Workspace.open(folder)
+    except LikelierError as error:
+        found.refuse("likelier.yaml", error)
+        return found
+    with workspace.store.lock(), workspace.engine() as engine:
+        bench = Bench(workspace, engine, lambda text: report("ingest", text))
+        keys = _check_sources(bench, found)
+        for problem in check_exports(workspace.project):
+            found.refuse("destinations", problem)
+        if not found.errors:
+            _check_together(bench, keys, found)
+    return found
+
+
+def _check_sources(bench: Bench, found: Usability) -> dict[str, list[str]]:
+    keys: dict[str, list[str]] = {}
+    for source in bench.workspace.project.sources:
+        where = f"sources.{source.name}"
+        try:
+            keys[source.name] = _read(bench, source)
+        except LikelierError as error:
+            found.refuse(where, error)
+            continue
+        facts = [bench.store.facts(ingest.TABLE, key) for key in keys[source.name]]
+        _judge_rows(source, facts, found)
+        _judge_columns(source, facts, found)
+        _judge_times(bench, source, found)
+    return keys
+
+
+def _read(bench: Bench, source: Source) -> list[str]:
+    project = bench.workspace.project
+    keys = []
+    for file in discover(source, bench.workspace.folder):
+        key = ingest.part_key(project, file)
+        if bench.due("ingest", ingest.TABLE, key, f"reading {file.path.name}"):
+            ingest.ingest_file(bench.engine, bench.store, project, file, key)
+        keys.append(key)
+    return keys
+
+
+def _judge_rows(source: Source, facts: list[dict[str, Any]], found: Usability) -> None:
+    rows = sum(f["rows"] for f in facts)
+    for code in sorted({code for f in facts for code in f["quarantined"]}):
+        count = sum(f["quarantined"].get(code, 0) for f in facts)
+        example = next(f["examples"][code] for f in facts if code in f["examples"])
+        found.findings.append(
+            Finding(
+                "error" if count == rows else "warning",
+                f"sources.{source.name}",
+                f"{count:,} of {rows:,} rows are quarantined: {code}, first at row "
+                f"{example['row']}: {example['value']!r}.",
+                code=code,
+            )
+        )
+    if not rows:
+        found.findings.append(
+            Finding("error", f"sources.{source.name}", "The files hold no rows.", code="no_rows")
+        )
+
+
+def _judge_columns(source: Source, facts: list[dict[str, Any]], found: Usability) -> None:
+    accepted = sum(f["accepted"] for f in facts) or 1
+    names = sorted({name for f in facts for name in f["types"]})
+    for name in names:
+        counts: dict[str, int] = {}
+        for some in (f["types"].get(name, {}) for f in facts):
+            for kind, count in some.items():
+                counts[kind] = counts.get(kind, 0) + count
+        values = counts.pop("values", 0)
+        kind = next((k for k, n in counts.items() if values and n == values), "text")
+        shown = name.removeprefix("attr_")
+        found.columns.append(Column(source.name, shown, kind, values / accepted))
+        # An attribute of some event types only is missing elsewhere by nature.
+        if name.startswith("profile_") and values / accepted < 1 - MOSTLY_MISSING:
+            found.findings.append(
+                Finding(
+                    "warning",
+                    f"sources.{source.name}.{shown}",
+                    f"{1 - values / accepted:.0%} of the values are missing.",
+                )
+            )
+        almost = max(counts.values(), default=0)
+        if kind == "text" and values and 0.98 < almost / values < 1:
+            found.findings.append(
+                Finding(
+                    "recommendation",
+                    f"sources.{source.name}.{shown}",
+                    f"{values - almost:,} of {values:,} values are not numbers, so all are text.",
+                    "If it is a number, write try_cast(COLUMN as double).",
+                )
+            )
+
+
+def _judge_times(bench: Bench, source: Source, found: Usability) -> None:
+    stated = "time_zone" in bench.workspace.project.model_fields_set or source.time_zone
+    if not stated:
+        found.findings.append(
+            Finding(
+                "warning",
+                f"sources.{source.name}",
+                "No time_zone is set: times without an offset are read as UTC.",
+                "Set time_zone in the project or the source.",
+            )
+        )
+    if source.kind == "events" and not source.received_at:
+        found.findings.append(
+            Finding(
+                "recommendation",
+                f"sources.{source.name}",
+                "Without received_at a row counts as known when it happened: nothing can be "
+                "promised about late rows.",
+            )
+        )
+    undated = set(source.profile) - set(source.constant)
+    if source.kind == "records" and not source.known_from and undated:
+        found.findings.append(
+            Finding(
+                "warning",
+                f"sources.{source.name}",
+                f"Without known_from, {', '.join(sorted(undated))} may know the future: used in "
+                "segments and files, never in features or goals.",
+                "Name the column that says when the row was written, or list it as constant.",
+            )
+        )
+
+
+def _check_together(bench: Bench, keys: dict[str, list[str]], found: Usability) -> None:
+    project = bench.workspace.project
+    try:
+        unify(bench, keys)
+        vocabulary = everything_known(bench)
+    except LikelierError as error:
+        found.refuse("sources", error)
+        return
+    for goal in project.goals:
+        try:
+            compile_goal(goal, vocabulary)
+        except LikelierError as error:
+            found.refuse(f"goals.{goal.name}", error)
+    try:
+        compile_segments(project.segments, segment_vocabulary(bench))
+    except LikelierError as error:
+        found.refuse("segments", error)
+    if not found.errors:
+        _judge_history(bench, found)
+
+
+def _judge_history(bench: Bench, found: Usability) -> None:
+    as_of, earliest = default_as_of(bench), earliest_event(bench)
+    days = time.days_between(earliest, as_of)
+    for goal in bench.workspace.project.goals:
+        try:
+            snapshots(goal, as_of, earliest, bench.workspace.project.training.max_snapshots)
+        except LikelierError as error:
+            found.refuse(f"goals.{goal.name}", error)
+    longest = max(bench.workspace.project.features.windows)
+    if longest.days > days:
+        found.findings.append(
+            Finding(
+                "warning",
+                "features.windows",
+                f"The longest window is {longest.words}, the history {days:.0f} days: it sees no "
+                "further than that.",
+            )
+        )

@@ -1,0 +1,289 @@
+"""The command line: `likelier`. Heavy libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from features.errors import LikelierError
+
+if TYPE_CHECKING:
+    from pipelines.runner import Outcome
+    from pipelines.workspace import Workspace
+
+app = typer.Typer(
+    name="likelier",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Who is likelier to buy, who is likelier to leave, and why.",
+)
+screen = Console(stderr=True)
+"""Progress and errors. Results go to standard output, so that they can be piped."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", help="What was known before this moment: 2011-10-01 or ISO time."),
+]
+
+
+@app.callback()
+def project(
+    context: typer.Context,
+    folder: Annotated[
+        Path, typer.Option("-p", "--project", help="The project folder: where likelier.yaml is.")
+    ] = Path(),
+) -> None:
+    """Who is likelier to buy, who is likelier to leave, and why."""
+    context.obj = folder
+
+
+def main() -> None:
+    """Run the command line; a known error is printed with its hint and ends with exit code 1."""
+    # Libraries underneath warn of their own affairs; a user can do nothing about them.
+    warnings.simplefilter("ignore")
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        app()
+    except LikelierError as error:
+        _say_error(error)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        screen.print("Stopped. What was finished is kept: the same command goes on from there.")
+        raise SystemExit(130) from None
+
+
+def _say_error(error: LikelierError) -> None:
+    if "--json" in sys.argv:
+        print(json.dumps(error.body(), default=str))
+        return
+    screen.print(f"[bold red]{error.code}[/] {_plain(error.message)}", soft_wrap=True)
+    if error.hint:
+        screen.print(f"[bold]Hint:[/] {_plain(error.hint)}", soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _open(context: typer.Context) -> Workspace:
+    from pipelines.workspace import Workspace
+
+    return Workspace.open(context.obj)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, str], None]]:
+    """Show the stages of a run as they pass, with what is being done and for how long."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeElapsedColumn as Elapsed
+
+    from pipelines.stages import STAGES
+
+    columns = (TextColumn("[bold]{task.fields[stage]:<9}"), BarColumn(20), MofNCompleteColumn(),
+               Elapsed(), TextColumn("{task.description}"))  # fmt: skip
+    with Progress(*columns, console=screen, transient=True) as progress:
+        task = progress.add_task("", total=len(STAGES), stage="")
+
+        def report(stage: str, text: str) -> None:
+            place = STAGES.index(stage) if stage in STAGES else 0
+            progress.update(task, completed=place, stage=stage, description=text[:70])
+            if text and not screen.is_terminal:
+                progress.console.print(f"{stage}: {_plain(text)}")
+
+        yield report
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the new project goes.")] = Path(),
+) -> None:
+    """Write a starter likelier.yaml.
+
+    Example: `likelier init shop`
+    """
+    from features.store import write_whole
+    from pipelines.starter import STARTER, ProjectExists
+
+    path = folder / "likelier.yaml"
+    if path.exists():
+        raise ProjectExists(f"{path} is there already.", hint="Name another folder.")
+    write_whole(path, STARTER.encode())
+    print(f"Wrote {path}. Say where your files are, then: likelier -p {folder} check")
+
+
+@app.command()
+def check(context: typer.Context, as_json: Json = False) -> None:
+    """Validate the project file and the data: what can be used, by source and column.
+
+    Ends with exit code 1 when there are errors. Example: `likelier -p shop check`
+    """
+    from pipelines.checking import check_project
+    from pipelines.printing import print_findings
+
+    with _progress() as report:
+        usability = check_project(context.obj, report)
+    if as_json:
+        print(json.dumps(usability.body(), default=str))
+    else:
+        print_findings(usability)
+    if usability.errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    as_of: AsOf = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Do this stage anew, and all that follows.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", help="Stop after this stage; publish nothing.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print what is due, and do nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Do whatever is due, from raw rows to scored files, and publish it at the end.
+
+    Stages: ingest, unify, features, train, score, segment, export. A killed run goes on where it
+    stopped; unchanged input makes no work.
+
+    Examples: `likelier -p shop run` · `likelier run --as-of 2011-10-01` · `likelier run --explain`
+    """
+    from features.time import parse_instant
+    from pipelines import runner
+    from pipelines.printing import print_plan, print_run, run_body
+
+    workspace = _open(context)
+    moment = parse_instant(as_of, workspace.project.time_zone) if as_of else None
+    if explain:
+        plan = runner.explain(workspace, moment)
+        print(json.dumps(plan)) if as_json else print_plan(plan)
+        return
+    with _progress() as report:
+        outcome = runner.run(workspace, as_of=moment, only=only, start=start, report=report)
+    print(json.dumps(run_body(outcome), default=str)) if as_json else print_run(workspace, outcome)
+
+
+@app.command()
+def backtest(
+    context: typer.Context,
+    goal: Annotated[str, typer.Option("--goal", help="The goal to judge.")],
+    as_of: Annotated[list[str], typer.Option("--as-of", help="A moment; may be given repeatedly.")],
+    as_json: Json = False,
+) -> None:
+    """Train on what was known by a moment, score the people of then, and compare with what came.
+
+    Example: `likelier -p examples/online_retail backtest --goal churn --as-of 2011-10-01`
+    """
+    from features.time import parse_instant
+    from pipelines.backtest import backtest as judge
+    from pipelines.printing import print_backtests
+
+    workspace = _open(context)
+    figures = []
+    with _progress() as report:
+        for text in as_of:
+            moment = parse_instant(text, workspace.project.time_zone)
+            found = judge(workspace, goal, moment, lambda text: report("features", text))
+            figures.append(found.figures())
+    print(json.dumps(figures)) if as_json else print_backtests(figures)
+
+
+@app.command()
+def profile(
+    context: typer.Context,
+    identity: Annotated[str, typer.Argument(help="namespace:value, for example customer:17850")],
+    as_json: Json = False,
+) -> None:
+    """Show one person: attributes, identities and why linked, events, scores, factors, segments.
+
+    Example: `likelier -p examples/online_retail profile customer:17850`
+    """
+    from pipelines.person import describe
+    from pipelines.printing import print_person
+
+    found = describe(_open(context), identity)
+    print(json.dumps(found, default=str)) if as_json else print_person(found)
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Where the shop goes.")],
+    people: Annotated[int, typer.Option(help="People in the shop.")] = 20_000,
+    days: Annotated[int, typer.Option(help="Days of history.")] = 240,
+    seed: Annotated[int, typer.Option(help="Another seed, another shop.")] = 7,
+) -> None:
+    """Write a simulated shop with known truth: events, customers and a project file.
+
+    Example: `likelier simulate shop --people 2000`
+    """
+    shop = _simulate(folder, people, days, seed)
+    print(f"{shop.events:,} events of {shop.people:,} people in {folder}; truth in {folder}/truth.")
+
+
+def _simulate(folder: Path, people: int, days: int, seed: int) -> Any:
+    from pipelines.simulate import simulate as make
+
+    with screen.status("simulating a shop") as status:
+        return make(
+            folder, people=people, days=days, seed=seed,
+            progress=lambda stage, share: status.update(f"simulating: {stage} {share:.0%}"),
+        )  # fmt: skip
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
+) -> None:
+    """Serve scores and profiles over HTTP until Ctrl-C.
+
+    Example: `likelier -p shop serve --port 3000`
+    """
+    from pipelines.serve import serve as start
+
+    raise typer.Exit(start(_open(context), port))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo goes.")] = Path("demo"),
+    people: Annotated[int, typer.Option(help="People in the shop.")] = 20_000,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop after the files.")] = False,
+) -> None:
+    """Simulate a shop, run the whole pipeline, show what it made, and serve it until Ctrl-C.
+
+    Example: `likelier demo --no-serve`
+    """
+    from pipelines import runner
+    from pipelines.printing import print_requests, print_run
+    from pipelines.serve import serve as start
+    from pipelines.workspace import Workspace
+
+    shop = _simulate(folder, people, 240, 7)
+    print(f"A simulated shop: {shop.people:,} people, {shop.events:,} events, in {folder}/")
+    workspace = Workspace.open(folder)
+    with _progress() as report:
+        outcome: Outcome = runner.run(workspace, report=report)
+    print_run(workspace, outcome)
+    print_requests(workspace, port)
+    if not no_serve:
+        raise typer.Exit(start(workspace, port))

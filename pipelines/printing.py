@@ -1,0 +1,216 @@
+"""What commands print for people: tables and sentences on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from features import time
+from pipelines.building import LISTS, PROFILES
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pipelines.checking import Usability
+    from pipelines.runner import Outcome
+
+page = Console()
+SHOWN_LINKS = 8
+
+
+def run_body(outcome: Outcome) -> dict[str, Any]:
+    """Return a run as JSON-ready facts."""
+    manifest = outcome.manifest
+    found = {"made": outcome.made, "seconds": round(outcome.seconds, 2)}
+    if manifest is None:
+        return found
+    return {
+        "run_id": manifest.run_id,
+        "as_of": time.format_instant(manifest.as_of),
+        **found,
+        "files": [str(path) for path in outcome.files],
+        "models": dict(manifest.models),
+        **manifest.figures,
+    }
+
+
+def print_plan(plan: Sequence[tuple[str, str, str]]) -> None:
+    """Print which stages are due."""
+    for stage, state, what in plan:
+        colour = "green" if state == "done" else "yellow"
+        page.print(f"{stage:<9} [{colour}]{state}[/] {escape(what)}")
+
+
+def print_run(workspace: Workspace, outcome: Outcome) -> None:
+    """Print what a run made: rows, people, models, segments and files."""
+    manifest = outcome.manifest
+    if manifest is None:
+        page.print(f"Made: {_made(outcome)}. Nothing was published.")
+        return
+    if not outcome.made:
+        moment = time.format_instant(manifest.as_of)
+        page.print(f"Nothing to do: the input is unchanged since the run as of {moment}.")
+    figures = manifest.figures
+    page.print(f"\n[bold]As of {time.format_instant(manifest.as_of)}[/]")
+    _print_sources(figures["sources"])
+    people = figures["profiles"]
+    page.print(
+        f"{people['profiles']:,} profiles: {people['known']:,} known, "
+        f"{people['anonymous']:,} anonymous"
+    )
+    if people["refused_links"]:
+        refused = ", ".join(f"{n:,} by {why}" for why, n in people["refused_links"].items())
+        page.print(f"Links refused: {refused}")
+    _print_goals(figures["goals"])
+    _print_segments(figures)
+    for path in outcome.files:
+        page.print(f"File: {path}", soft_wrap=True)
+    if outcome.made:
+        page.print(f"Done in {outcome.seconds:.1f} s")
+
+
+def _made(outcome: Outcome) -> str:
+    return ", ".join(f"{stage} {count}" for stage, count in outcome.made.items()) or "nothing"
+
+
+def _print_sources(sources: dict[str, Any]) -> None:
+    for name, found in sources.items():
+        refused = sum(found["quarantined"].values())
+        page.print(
+            f"{name}: {found['rows']:,} rows read = {found['accepted']:,} accepted + "
+            f"{found['duplicates']:,} duplicates + {refused:,} quarantined"
+        )
+        for code, count in found["quarantined"].items():
+            page.print(f"  {count:,} {code}")
+
+
+def _print_goals(goals: dict[str, Any]) -> None:
+    if not goals:
+        return
+    table = Table("goal", "serves", "AUC (95%)", "recency AUC", "ECE", "scored", "low", "medium",
+                  "high", title="Models, on people and a time they were not fitted to")  # fmt: skip
+    for name, found in goals.items():
+        metrics, buckets = found["metrics"], found["scored"]["buckets"]
+        table.add_row(
+            name, found["serves"],
+            f"{metrics['auc']:.3f} ({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f})",
+            f"{metrics['baseline_auc']:.3f}", f"{metrics['ece']:.3f}",
+            f"{found['scored']['people']:,}",
+            *(f"{buckets[bucket]:,}" for bucket in ("low", "medium", "high")),
+        )  # fmt: skip
+    page.print(table)
+    for name, found in goals.items():
+        for warning in found["warnings"]:
+            page.print(f"[yellow]{name}:[/] {escape(warning)}")
+
+
+def _print_segments(figures: Mapping[str, Any]) -> None:
+    if not figures["segments"]:
+        return
+    table = Table("segment", "members", "entered", "stayed", "left", title="Segments")
+    for name, count in figures["segments"].items():
+        shown = (f"{count[key]:,}" for key in ("members", "entered", "stayed", "left"))
+        table.add_row(name, *shown)
+    page.print(table)
+    for export in figures["exports"]:
+        left = ", ".join(f"{n:,} {why}" for why, n in export["left_out"].items() if n)
+        page.print(
+            f"{export['segment']} to {export['destination']}: {export['rows']:,} rows of "
+            f"{export['members']:,} members" + (f"; left out: {left}" if left else "")
+        )
+
+
+def print_requests(workspace: Workspace, port: int) -> None:
+    """Print three requests that can be pasted while the service runs."""
+    manifest = workspace.store.require_current()
+    profiles = pq.read_table(
+        workspace.store.folder(PROFILES, manifest.tables[PROFILES]) / "profiles.parquet",
+        columns=["profile_id", "known"],
+    ).to_pylist()
+    members = pq.read_table(
+        workspace.store.folder(LISTS, manifest.tables[LISTS]) / "memberships.parquet"
+    )["profile_id"].to_pylist()
+    known = {row["profile_id"]: row["known"] for row in profiles}
+    someone = next((who for who in members if known.get(who)), profiles[0]["profile_id"])
+    visitor = next((who for who in members if not known.get(who)), profiles[-1]["profile_id"])
+    address = f"http://127.0.0.1:{port}"
+    post = f"curl -s -H 'content-type: application/json' {address}"
+    page.print("\nTry, while it serves:")
+    for line in (
+        f'{post}/score -d \'{{"identity": "{someone}", "factors": 3}}\'',
+        f'{post}/score/batch -d \'{{"identities": ["{someone}", "{visitor}"]}}\'',
+        f"curl -s {address}/profiles/{visitor.replace(':', '%3A')}",
+    ):
+        page.print("  " + escape(line), soft_wrap=True, highlight=False)
+
+
+def print_backtests(figures: Sequence[dict[str, Any]]) -> None:
+    """Print backtests, one a column, one figure a row."""
+    table = Table(
+        "figure", *(f["as_of"] for f in figures), title=f"Backtest of {figures[0]['goal']}"
+    )
+    for name in figures[0]:
+        if name in ("goal", "as_of"):
+            continue
+        values = (found[name] for found in figures)
+        table.add_row(name, *(f"{v:.4f}" if isinstance(v, float) else f"{v}" for v in values))
+    page.print(table)
+
+
+def print_person(found: dict[str, Any]) -> None:
+    """Print one person."""
+    kind = "known" if found["known"] else "anonymous"
+    page.print(f"[bold]{escape(found['profile_id'])}[/] {kind}, as of {found['as_of']}")
+    page.print(f"seen {found['first_seen']} to {found['last_seen']}")
+    for name, value in found["attributes"].items():
+        page.print(f"  {name}: {value}")
+    segments = ", ".join(row["segment"] for row in found["segments"]) or "none"
+    page.print(f"segments: {segments}")
+    for score in found["scores"]:
+        page.print(
+            f"{score['goal']}: score {score['score']:.1f} ({score['bucket']}), probability "
+            f"{score['probability']:.3f}, percentile {score['percentile']}"
+        )
+        for factor in score["factors"][:5]:
+            value = "never" if factor["value"] is None else f"{factor['value']:g}"
+            page.print(
+                f"  {factor['direction']} ({factor['importance']}): {factor['label']}: {value}"
+            )
+    page.print(f"{len(found['identities'])} identities")
+    for link in found["links"][:SHOWN_LINKS]:
+        a, b = link["identities"]
+        page.print(
+            f"  {a} with {b}: seen together {link['sightings']} times, {link['first_seen']} to "
+            f"{link['last_seen']}",
+            soft_wrap=True,
+        )
+    if len(found["links"]) > SHOWN_LINKS:
+        page.print(f"  and {len(found['links']) - SHOWN_LINKS} more links")
+    table = Table("time", "event", "source", "attributes", title="Newest events")
+    for event in found["events"]:
+        rest = {k: v for k, v in event.items() if k not in ("event_time", "event_type", "source")}
+        shown = ", ".join(f"{name}={value}" for name, value in rest.items())
+        table.add_row(event["event_time"], event["event_type"], event["source"], shown)
+    page.print(table)
+
+
+def print_findings(usability: Usability) -> None:
+    """Print a usability report: findings first, then every column."""
+    colours = {"error": "red", "warning": "yellow", "recommendation": "cyan"}
+    for finding in usability.findings:
+        page.print(
+            f"[{colours[finding.state]}]{finding.state}[/] {escape(finding.where)}: "
+            f"{escape(finding.what)} {escape(finding.hint)}",
+            soft_wrap=True,
+        )
+    if usability.columns:
+        table = Table("source", "column", "is", "filled", title="Columns")
+        for column in usability.columns:
+            table.add_row(column.source, column.name, column.kind, f"{column.filled:.1%}")
+        page.print(table)
+    errors = len(usability.errors)
+    page.print("No errors." if not errors else f"{errors} error{'s' if errors > 1 else ''}.")
