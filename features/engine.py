@@ -8,6 +8,10 @@ by a guess from the first rows.
 from __future__ import annotations
 
 import contextlib
+import csv
+import gzip
+import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +25,11 @@ import pyarrow.parquet as pq
 from features.errors import SourceError
 
 ROW_GROUP = 250_000
-LINE = "line_number"
+LINE = "__line"
 """Position of a row in its file, from 1: the first row of data."""
+MAX_LINE = 10_000_000
+"""Bytes a line of a text file may have."""
+LINES_AT_ONCE = 10_000
 
 
 class Engine:
@@ -39,6 +46,7 @@ class Engine:
         self.run("set enable_progress_bar = false")
         self.run("set TimeZone = 'UTC'")
         self._views = 0
+        self._refused: list[dict[str, Any]] = []
 
     def __enter__(self) -> Engine:
         return self
@@ -53,45 +61,95 @@ class Engine:
     # Reading -----------------------------------------------------------------------------------
 
     def read_csv(self, path: Path, delimiter: str) -> ir.Table:
-        """Return the rows of a CSV file: every column as text, and `line_number`.
+        """Return the rows of a CSV file: every column as text, and its position.
 
-        Rows that do not fit the header are left out here and returned by `rejected`.
+        Rows that do not fit the header are left out here and returned by `rejected`. Blank lines
+        are no rows. The dialect is stated, never guessed: a guess changes with the rows it sees.
         """
+        columns = csv_columns(path, delimiter)
+        stated = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in columns)
         relation = (
-            f"read_csv({_text(str(path))}, delim={_text(delimiter)}, header=true, "
-            "all_varchar=true, ignore_errors=true, store_rejects=true, "
-            "rejects_limit=0, strict_mode=true, null_padding=false)"
+            f"read_csv({_text(str(path))}, delim={_text(delimiter)}, quote='\"', escape='\"', "
+            f"header=true, auto_detect=false, columns={{{stated}}}, ignore_errors=true, "
+            f"store_rejects=true, rejects_limit=0, null_padding=false, max_line_size={MAX_LINE})"
         )
-        return self._numbered(path, relation)
+        rows = self._numbered(path, relation)
+        # The header is line 1 of the file and has no number here.
+        refused = [(line - 1, message.splitlines()[0]) for line, message in self._csv_errors()]
+        self._refused = [{"row": row, "message": message} for row, message in refused]
+        return self._make_room(rows, [row for row, _ in refused]) if refused else rows
+
+    def _csv_errors(self) -> list[tuple[int, str]]:
+        with contextlib.suppress(duckdb.CatalogException):
+            rows = self.backend.con.execute(
+                "select line, min(error_message) from reject_errors group by line order by line"
+            ).fetchall()
+            self.run("drop table reject_errors; drop table reject_scans")
+            return [(int(line), str(message)) for line, message in rows]
+        return []
+
+    def _make_room(self, rows: ir.Table, refused: list[int]) -> ir.Table:
+        """Move the positions of rows past those of the refused rows between them."""
+        name, moved = rows.get_name(), self._name("rows")
+        edges = {row - before: before + 1 for before, row in enumerate(refused)}
+        listed = ", ".join(f"({edge}, {shift})" for edge, shift in edges.items())
+        self.run(
+            f"create temp table {moved} as select {name}.{LINE} + coalesce(shift, 0) as {LINE}, "
+            f"{name}.* exclude ({LINE}) from {name} asof left join (values {listed}) "
+            f"as room(edge, shift) on {name}.{LINE} >= edge"
+        )
+        self.drop(rows)
+        return self.backend.table(moved)
 
     def read_lines(self, path: Path) -> ir.Table:
-        """Return a text file as one text column `line`, and `line_number`. Empty lines are kept."""
-        relation = (
-            f"read_csv({_text(str(path))}, delim='\\x00', quote='', escape='', header=false, "
-            "auto_detect=false, columns={'line': 'VARCHAR'}, ignore_errors=true, "
-            "max_line_size=10000000)"
-        )
-        return self._numbered(path, relation)
+        """Return a text file as one text column `line`, and its position. Empty lines are kept.
+
+        Lines that are not UTF-8 are left out here and returned by `rejected`.
+        """
+        name = self._name("rows")
+        self._refused = []
+        schema = pa.schema([(LINE, pa.int64()), ("line", pa.string())])
+        reader = pa.RecordBatchReader.from_batches(schema, self._line_batches(path, schema))
+        connection = self.backend.con
+        connection.register("arriving_lines", reader)
+        try:
+            connection.execute(f"create temp table {name} as select * from arriving_lines")
+        except (duckdb.Error, EOFError, OSError) as error:
+            raise _unreadable(path, error) from error
+        finally:
+            connection.unregister("arriving_lines")
+        return self.backend.table(name)
+
+    def _line_batches(self, path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        with _opened(path) as stream:
+            numbered = enumerate(stream, 1)
+            while some := list(itertools.islice(numbered, LINES_AT_ONCE)):
+                numbers, lines = [], []
+                for number, raw in some:
+                    try:
+                        line = raw.rstrip(b"\r\n").decode("utf-8-sig" if number == 1 else "utf-8")
+                    except UnicodeDecodeError:
+                        self._refused.append({"row": number, "message": "The line is not UTF-8."})
+                        continue
+                    numbers.append(number)
+                    lines.append(line)
+                yield pa.record_batch([pa.array(numbers, pa.int64()), pa.array(lines)], schema)
 
     def read_parquet(self, paths: Sequence[Path]) -> ir.Table:
-        """Return the rows of Parquet files of one schema."""
+        """Return the rows of Parquet files; a column of several types is of the widest."""
         listed = [str(path) for path in paths]
-        return self.backend.read_parquet(listed, table_name=self._name("parquet"))
+        return self.backend.read_parquet(
+            listed, table_name=self._name("parquet"), union_by_name=len(listed) > 1
+        )
 
     def read_numbered_parquet(self, path: Path) -> ir.Table:
-        """Return the rows of one foreign Parquet file, and `line_number`."""
+        """Return the rows of one foreign Parquet file, and their positions."""
         return self._numbered(path, f"read_parquet({_text(str(path))})")
 
     def rejected(self) -> list[dict[str, Any]]:
-        """Return and forget the CSV rows refused since the last call: line and what was wrong."""
-        connection = self.backend.con
-        with contextlib.suppress(duckdb.CatalogException):
-            rows = connection.execute(
-                "select line, min(error_message) from reject_errors group by line order by line"
-            ).fetchall()
-            connection.execute("drop table reject_errors; drop table reject_scans")
-            return [{"line": line, "message": message.splitlines()[0]} for line, message in rows]
-        return []
+        """Return and forget the rows that the last reading left out: `row` and `message`."""
+        refused, self._refused = self._refused, []
+        return refused
 
     def _numbered(self, path: Path, relation: str) -> ir.Table:
         name = self._name("rows")
@@ -101,12 +159,8 @@ class Engine:
                 f"create temp table {name} as "
                 f"select row_number() over () as {LINE}, * from {relation}"
             )
-        except (duckdb.InvalidInputException, duckdb.IOException, duckdb.BinderException) as error:
-            raise SourceError(
-                f"{path.name} cannot be read: {str(error).splitlines()[0]}",
-                hint="Check that the file is whole and that `format` and `delimiter` fit it.",
-                file=path.name,
-            ) from error
+        except duckdb.Error as error:
+            raise _unreadable(path, error) from error
         return self.backend.table(name)
 
     # Computing ---------------------------------------------------------------------------------
@@ -117,9 +171,13 @@ class Engine:
         Raises `duckdb`'s own error text as `SourceError` when an expression does not compile.
         """
         listed = ", ".join(f"{sql} as {_name(name)}" for name, sql in columns.items())
-        alias = self._name("src")
+        query = f"select {listed} from ({self.backend.compile(table)})"
         try:
-            return table.alias(alias).sql(f"select {listed} from {alias}", dialect="duckdb")
+            # Described here: left to itself, ibis 12 asks by a call that duckdb 1.5 deprecates.
+            described = self.backend.con.execute(f"describe {query}").fetchall()
+            types = {name: self.backend.compiler.type_mapper.from_string(kind)
+                     for name, kind, *_ in described}  # fmt: skip
+            return self.backend.sql(query, schema=ibis.schema(types), dialect="duckdb")
         except (duckdb.Error, ibis.IbisError) as error:
             raise SourceError(f"The expression does not compile: {_first_line(error)}") from error
 
@@ -130,12 +188,16 @@ class Engine:
     def hold(self, table: ir.Table) -> ir.Table:
         """Compute `table` now and keep it in the engine, for use by several expressions."""
         name = self._name("held")
-        return self.backend.create_table(name, table, temp=True)
+        try:
+            return self.backend.create_table(name, table, temp=True)
+        except duckdb.Error as error:
+            raise SourceError(f"The rows cannot be computed: {_first_line(error)}") from error
 
     def drop(self, *tables: ir.Table) -> None:
         """Forget tables made by `hold` or `read_csv`."""
         for table in tables:
-            self.backend.drop_table(table.get_name(), force=True)
+            # Not get_name(), which is qualified for some tables, and then names none.
+            self.backend.drop_table(table.op().name, force=True)
 
     def arrow(self, table: ir.Table) -> pa.Table:
         """Compute `table` and return its rows."""
@@ -157,24 +219,94 @@ class Engine:
         return f"{prefix}_{self._views}"
 
 
+def json_has(path: str) -> str:
+    """Return SQL saying whether the JSON in column `line` has a key; null if it is not JSON."""
+    return f"case when json_valid(line) then json_exists(line, {_json_path(path)}) end"
+
+
 def json_values(paths: Sequence[str]) -> str:
     """Return SQL for the texts at `paths` (`a.b`) of the JSON in column `line`, as one list.
 
     All keys come out of a single parse of the line; a line that is not JSON gives null.
     """
-    listed = ", ".join(_text("$." + ".".join(f'"{k}"' for k in p.split("."))) for p in paths)
+    listed = ", ".join(_json_path(path) for path in paths)
     return f"case when json_valid(line) then json_extract_string(line, [{listed}]) end"
 
 
+def csv_columns(path: Path, delimiter: str) -> list[str]:
+    """Return the column names of a CSV file's first record: each one once, none of them empty.
+
+    Raises `SourceError` when there is no header or the file cannot be read.
+    """
+    try:
+        with _opened(path) as stream:
+            # Line by line: a byte that is not UTF-8 further down spoils its row, not the file.
+            lines = (raw.decode("utf-8-sig") for raw in stream)
+            header = next(csv.reader(lines, delimiter=delimiter), [])
+            if path.suffix == ".gz":
+                # The engine takes a file cut short for a whole one; reading to the end does not.
+                while stream.read(1 << 20):
+                    pass
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, error) from error
+    if not header:
+        raise SourceError(
+            f"{path.name} is empty.", hint="Write a header line, or take the file away.",
+            file=path.name,
+        )  # fmt: skip
+    names: list[str] = []
+    for position, name in enumerate(header):
+        stem = name.strip() or f"column{position}"
+        known = {other.casefold() for other in names}
+        tries = itertools.chain([stem], (f"{stem}_{copy}" for copy in itertools.count(1)))
+        names.append(next(told for told in tries if told.casefold() not in known))
+    return names
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Yield the uncompressed bytes of a file, by its ending."""
+    if path.suffix == ".gz":
+        with gzip.open(path) as stream:
+            yield stream
+    elif path.suffix == ".zst":
+        with pa.input_stream(str(path), compression="zstd") as stream:
+            yield io.BufferedReader(stream)
+    else:
+        with path.open("rb") as stream:
+            yield stream
+
+
+def _unreadable(path: Path, error: Exception) -> SourceError:
+    return SourceError(
+        f"{path.name} cannot be read: {_first_line(error)}",
+        hint="Check that the file is whole, in UTF-8 with one kind of line ending, and that "
+        "`format` and `delimiter` fit it.",
+        file=path.name,
+    )
+
+
 def instant_of_text(sql: str, time_zone: str) -> str:
-    """Return SQL reading text as UTC microseconds; naive text is read in `time_zone`."""
-    offset = rf"regexp_matches({sql}, '[0-9]:[0-9]{{2}}.*(Z|z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$')"
-    aware = f"epoch_us(try_cast({sql} as timestamptz))"
-    return f"case when {offset} then {aware} else {instant_of_naive(sql, time_zone)} end"
+    """Return SQL reading text as UTC microseconds; naive text is read in `time_zone`.
+
+    Whatever follows the time of day (`Z`, `+01:00`, ` -0500`, ` UTC`, ` Europe/London`) says its
+    zone. Text that does not start with a year is no time.
+    """
+    text = f"trim({sql})"
+    aware = rf"regexp_replace(regexp_replace({text}, 'z$', 'Z'), ' +([+-][0-9:]+)$', '\1')"
+    return (
+        f"case when left({text}, 1) not between '0' and '9' then null "
+        rf"when regexp_matches({text}, '[0-9]:[0-9]{{2}}[0-9:.]* *[A-Za-z+-]') "
+        f"then epoch_us(try_cast({aware} as timestamptz)) "
+        f"else {instant_of_naive(text, time_zone)} end"
+    )
 
 
 def instant_of_naive(sql: str, time_zone: str) -> str:
-    """Return SQL reading a naive timestamp, date or text as UTC microseconds."""
+    """Return SQL reading a naive timestamp, date or text as UTC microseconds.
+
+    An hour that comes twice is read as the later one, in standard time.
+    """
     naive = f"try_cast({sql} as timestamp)"
     if time_zone == "UTC":
         return f"epoch_us({naive})"
@@ -182,11 +314,20 @@ def instant_of_naive(sql: str, time_zone: str) -> str:
 
 
 def local_day(sql: str, time_zone: str) -> str:
-    """Return SQL for the day number (days since 1970-01-01) of UTC microseconds in `time_zone`."""
-    if time_zone == "UTC":
-        return f"({sql} // 86400000000)::integer"
-    local = f"timezone({_text(time_zone)}, make_timestamptz({sql}))"
-    return f"(epoch_us({local}) // 86400000000)::integer"
+    """Return SQL for the day number (days since 1970-01-01) of UTC microseconds in `time_zone`.
+
+    Null outside of [1900, 2300), where zones are not computed.
+    """
+    within = f"({sql}) between -2208988800000000 and 10413792000000000"
+    local = sql
+    if time_zone != "UTC":
+        local = f"epoch_us(timezone({_text(time_zone)}, make_timestamptz({sql})))"
+    # The engine's // goes towards zero; a day starts at its midnight on both sides of 1970.
+    return f"case when {within} then floor({local} / 86400000000)::integer end"
+
+
+def _json_path(path: str) -> str:
+    return _text("$." + ".".join(f'"{key}"' for key in path.split(".")))
 
 
 def _text(value: str) -> str:

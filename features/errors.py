@@ -70,7 +70,8 @@ class TimeError(LikelierError):
 def did_you_mean(missing: str, available: Iterable[str]) -> str:
     """Return a hint naming the nearest of `available`, or listing them when none is near."""
     names = sorted(available)
-    near = difflib.get_close_matches(missing, names, n=1)
+    folded = {name.casefold(): name for name in reversed(names)}
+    near = difflib.get_close_matches(missing.casefold(), folded, n=1)
     if near:
-        return f"Did you mean {near[0]!r}?"
+        return f"Did you mean {folded[near[0]]!r}?"
     return f"Known here: {', '.join(names)}." if names else "Nothing of this kind is known here."

@@ -28,6 +28,7 @@ from features.time import Window, zone
 
 FILE_NAME = "likelier.yaml"
 
+_COMMENT = re.compile(r"""^(?:[^"'#]|"[^"]*"|'[^']*'|(?<=\S)#)*(?:^|\s)#""")
 _ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -47,10 +48,15 @@ def _zone(name: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _sql(value: object) -> object:
+    # YAML reads `1` and `true` as what they are; as expressions they are constants.
+    return str(value) if isinstance(value, bool | int | float) else value
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 Length = Annotated[Window, BeforeValidator(_window), PlainSerializer(str)]
 Zone = Annotated[str, AfterValidator(_zone)]
-Sql = Annotated[str, BeforeValidator(str), Field(min_length=1, max_length=2_000)]
+Sql = Annotated[str, BeforeValidator(_sql), Field(min_length=1, max_length=2_000)]
 
 
 class Settings(BaseModel):
@@ -86,7 +92,7 @@ class Source(Settings):
     """Name of the source, unique in the project."""
     kind: Literal["events", "records"]
     """`events`: things that happened. `records`: versions of what is said of a person."""
-    path: str
+    path: Annotated[str, Field(min_length=1)]
     """A file, a folder or a glob; relative to the project folder."""
     format: Literal["csv", "jsonl", "parquet", "lines"] | None = None
     """`csv`, `jsonl`, `parquet` or `lines` (one text column `line`); by default from the ending."""
@@ -113,7 +119,8 @@ class Source(Settings):
     constant: tuple[Name, ...] = ()
     """Profile attributes that never change, known always (date or country of birth)."""
     consent: dict[Name, Sql] = {}
-    """Purpose to a yes/no expression: may we use this person's data for it?"""
+    """Purpose to a yes/no expression: may we use this person's data for it? An unknown word is a
+    no."""
 
     @model_validator(mode="after")
     def _complete(self) -> Source:
@@ -286,7 +293,7 @@ class Project(Settings):
     engine: Engine = Engine()
     """Where tables are computed."""
     store: str = ".likelier"
-    """Folder of tables, journal, models and online store, relative to the project folder."""
+    """Folder of tables, models and online store, relative to the project folder."""
     mlflow: Mlflow = Mlflow()
     """Where training is tracked."""
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
@@ -344,6 +351,21 @@ def _refuse_repeats(key: str, names: list[str]) -> None:
             raise ValueError(f"{key}: {name!r} is there twice")
 
 
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that stands twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build the mapping; raise where a key comes a second time."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load(folder: Path) -> Project:
     """Read `likelier.yaml` in `folder`; raise `SettingsError` naming every key that is wrong."""
     path = folder / FILE_NAME
@@ -354,13 +376,18 @@ def load(folder: Path) -> Project:
             f"There is no {FILE_NAME} in {str(folder)!r}.",
             hint="Name the project folder with -p DIR, or write a starter with `likelier init`.",
         ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{path} is not UTF-8: byte {error.start + 1}.", hint="Save the file as UTF-8."
+        ) from error
     return parse(text, str(path))
 
 
 def parse(text: str, where: str = FILE_NAME) -> Project:
     """Read the text of a project file; `where` names it in errors."""
     try:
-        raw = yaml.safe_load(_fill_environment(text, where))
+        # A subclass of the safe loader.
+        raw = yaml.load(_fill_environment(text, where), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -378,6 +405,8 @@ def parse(text: str, where: str = FILE_NAME) -> Project:
 
 def _fill_environment(text: str, where: str) -> str:
     def fill(match: re.Match[str]) -> str:
+        if _COMMENT.search(text[text.rfind("\n", 0, match.start()) + 1 : match.start()]):
+            return match[0]
         value = os.environ.get(match[1])
         if value is None:
             line = text[: match.start()].count("\n") + 1

@@ -127,7 +127,7 @@ class Store:
         with (self.root / "lock").open("a+") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise StoreError(
                     "Another run is working on this store.",
                     hint="Wait for it to end; a killed run leaves no lock behind.",
@@ -182,6 +182,8 @@ def _flush(folder: Path) -> None:
         if path.is_file():
             with path.open("rb") as handle:
                 os.fsync(handle.fileno())
+        elif path.is_dir():
+            _flush_folder(path)
     _flush_folder(folder)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -140,7 +140,11 @@ def zone(name: str) -> ZoneInfo:
 
 
 def parse_instant(text: str, time_zone: str = "UTC") -> int:
-    """Read an ISO 8601 date or time as microseconds; a naive one is read in `time_zone`."""
+    """Read an ISO 8601 date or time as microseconds; a naive one is read in `time_zone`.
+
+    An hour that comes twice is read as the later one, in standard time, and one that is left out
+    as if the clock had not been put forward: as the engine reads both in files.
+    """
     try:
         moment = datetime.fromisoformat(text.strip())
     except (ValueError, AttributeError) as error:
@@ -150,10 +154,15 @@ def parse_instant(text: str, time_zone: str = "UTC") -> int:
             value=text,
         ) from error
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone(time_zone))
+        moment = _on_the_clock(moment, zone(time_zone))
     elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
     seconds = elapsed.days * 86_400 + elapsed.seconds
     return seconds * MICROS_PER_SECOND + elapsed.microseconds
+
+
+def _on_the_clock(naive: datetime, place: ZoneInfo) -> datetime:
+    first, second = (naive.replace(tzinfo=place, fold=fold) for fold in (0, 1))
+    return min(first, second, key=lambda moment: moment.utcoffset() or timedelta())
 
 
 def format_instant(micros: int) -> str:

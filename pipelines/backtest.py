@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features import time
-from features.errors import LikelierError
+from features.errors import LikelierError, did_you_mean
 from pipelines.learning import (
     Lesson,
     booster_params,
@@ -34,6 +34,7 @@ from pipelines.stages import (
     unify,
 )
 from pipelines.workspace import Workspace
+from serving.scorer import UnknownGoal
 from training.baselines import RecencyBaseline
 from training.dataset import Dataset
 from training.evaluation import evaluate
@@ -89,7 +90,13 @@ class Backtest:
 
 
 def backtest(workspace: Workspace, goal: str, as_of: int, say: Any = None) -> Backtest:
-    """Return the backtest of `goal` at `as_of`; raise `OutcomeOpen` when it is too early."""
+    """Return the backtest of `goal` at `as_of`; raise `OutcomeOpen` when it is too early.
+
+    Raises `UnknownGoal` before anything is read.
+    """
+    goals = [each.name for each in workspace.project.goals]
+    if goal not in goals:
+        raise UnknownGoal(f"There is no goal {goal!r}.", hint=did_you_mean(goal, goals))
     started = clock.monotonic()
     with workspace.store.lock(), workspace.engine() as engine:
         bench = Bench(workspace, engine, say or (lambda text: None))

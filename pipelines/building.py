@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.behavior.log import undated_attributes
 from features.behavior.scene import People, Scene, scene_of
 from features.conditions import Vocabulary, words
 from features.sources.unite import TABLE as UNITED
@@ -74,10 +73,7 @@ def _by_reason(refused: list[tuple[int, int, str]]) -> dict[str, int]:
 def segment_vocabulary(bench: Bench) -> Vocabulary:
     """Return the names that segments may use: all there is, undated attributes included."""
     found = everything_known(bench)
-    types: dict[str, str] = bench.store.facts(UNITED, bench.united)["types"]
-    undated = {
-        name: types[f"profile_{name}"] for name in undated_attributes(bench.workspace.project)
-    }
+    undated = {name: bench.log.attribute_kinds[name] for name in bench.log.undated}
     return Vocabulary(
         events=found.events,
         attributes={**found.attributes, **undated},  # type: ignore[dict-item]
@@ -262,7 +258,7 @@ def _records(bench: Bench, inputs: Inputs, lists: str) -> Iterator[ProfileRecord
     store = bench.store
     profiles = pq.read_table(store.folder(PROFILES, inputs.profiles) / "profiles.parquet")
     memberships = pq.read_table(store.folder(LISTS, lists) / "memberships.parquet")
-    types: dict[str, str] = store.facts(UNITED, bench.united)["types"]
+    kinds = {f"profile_{name}": kind for name, kind in bench.log.attribute_kinds.items()}
     segments: dict[str, list[dict[str, Any]]] = {}
     for row in memberships.to_pylist():
         found = {"segment": row["segment"], "since": row["since"]}
@@ -274,7 +270,7 @@ def _records(bench: Bench, inputs: Inputs, lists: str) -> Iterator[ProfileRecord
                 known=row["known"],
                 identities=tuple(row["identities"]),
                 attributes={
-                    name.removeprefix("profile_"): plain(value, types.get(name, "text"))
+                    name.removeprefix("profile_"): plain(value, kinds.get(name, "text"))
                     for name, value in row.items()
                     if name.startswith("profile_") and name not in ("profile_id", "profile_key")
                 },

@@ -44,7 +44,7 @@ class Lesson:
 def lessons(bench: Bench, plan: Plan) -> list[Lesson]:
     """Write the feature tables that the goals learn from; goals share those of equal moments."""
     settings = bench.workspace.project.training
-    earliest = earliest_event(bench)
+    earliest = earliest_event(bench, plan.as_of)
     moments = {
         goal.name: snapshots(goal.settings, plan.as_of, earliest, settings.max_snapshots)
         for goal in plan.goals

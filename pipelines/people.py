@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features import time
@@ -117,7 +116,7 @@ def consents_now(consents: pa.Table, people: People, as_of: int) -> pa.Table:
             strict=True,
         )
     )
-    known = consents.filter(pc.less(consents["known_at"], as_of))
+    known = consents.filter(pa.array(time.known_before(consents["known_at"].to_numpy(), as_of)))
     latest: dict[tuple[int, str], tuple[int, bool]] = {}
     for row in known.to_pylist():
         place = (row["identity_key"], row["purpose"])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from features import time
 from features.behavior.catalogue import Behaviour, catalogue, observe, to_json
 from features.behavior.definitions import Definition
-from features.behavior.log import open_log, undated_attributes, vocabulary_of
+from features.behavior.log import log_as_known, open_log, vocabulary_of
 from features.behavior.scene import Log, People, scene_of
 from features.behavior.table import matrix_of, render
 from features.conditions import Vocabulary, uses
@@ -103,6 +103,11 @@ class Bench:
             self._log = open_log(self.engine, self.store, self.united, project, self.graph)
         return self._log
 
+    def look_from(self, as_of: int) -> None:
+        """Read attributes from here on as the kind of thing that they were known to be then."""
+        self._log = None
+        self._log = log_as_known(self.engine, self.log, as_of)
+
 
 # Ingest and unify --------------------------------------------------------------------------------
 
@@ -134,19 +139,16 @@ def unify(bench: Bench, parts: dict[str, list[str]]) -> str:
 
 
 def everything_known(bench: Bench) -> Vocabulary:
-    """Return the vocabulary of all the data, whenever it was known: to read conditions with."""
-    facts = bench.store.facts(UNITED, bench.united)
+    """Return the names of all the data, whenever known, with their kinds in the bench's log."""
+    log = bench.log
+    schema = log.events.schema()
     events: dict[str, dict[str, str]] = {}
-    for found in facts["events"].values():
-        for event, attributes in found.items():
-            kinds = {name: facts["types"].get(f"attr_{name}", "text") for name in attributes}
+    for found in bench.store.facts(UNITED, bench.united)["events"].values():
+        for event, names in found.items():
+            numbers = [name for name in names if schema[f"attr_{name}"].is_decimal()]
+            kinds = {name: "number" if name in numbers else "text" for name in names}
             events.setdefault(event, {}).update(kinds)
-    undated = undated_attributes(bench.workspace.project)
-    attributes = {
-        name.removeprefix("profile_"): kind
-        for name, kind in facts["types"].items()
-        if name.startswith("profile_") and name.removeprefix("profile_") not in undated
-    }
+    attributes = {n: kind for n, kind in log.attribute_kinds.items() if n not in log.undated}
     return vocabulary_of(bench.workspace.project, events, attributes)
 
 
@@ -169,10 +171,16 @@ def default_as_of(bench: Bench) -> int:
     return int(time.just_after(min(relevant)))
 
 
-def earliest_event(bench: Bench) -> int:
-    """Return the time of the first event, in microseconds."""
-    found = bench.engine.arrow(bench.log.events.event_time.min().as_table())
-    return int(found.column(0)[0].as_py())
+def earliest_event(bench: Bench, as_of: int | None = None) -> int:
+    """Return the time of the first event, in microseconds: of those known at `as_of`, if given.
+
+    Where none was known, history is as long as nothing: `as_of` itself.
+    """
+    events = bench.log.events
+    if as_of is not None:
+        events = events.filter(time.known_before(events.known_at, as_of))
+    first = bench.engine.arrow(events.event_time.min().as_table()).column(0)[0].as_py()
+    return int(as_of or 0) if first is None else int(first)
 
 
 # Features ----------------------------------------------------------------------------------------
@@ -196,6 +204,7 @@ class Plan:
 def plan_features(bench: Bench, as_of: int, goals: Sequence[str] | None = None) -> Plan:
     """Look at the data as known at `as_of` and say what will be measured of it."""
     project = bench.workspace.project
+    bench.look_from(as_of)
     behaviour = observe(bench.engine, bench.log, project.features, as_of)
     definitions = catalogue(behaviour, project.features, project.identity.namespaces)
     vocabulary = everything_known(bench)

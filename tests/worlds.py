@@ -27,7 +27,7 @@ NAMESPACES: tuple[Settings, ...] = (
     {"name": "household", "type": "household"},
 )
 """In order of priority."""
-RANK = {str(space["name"]): rank for rank, space in enumerate(NAMESPACES)}
+PARTS = ("attributes", "profile", "consent")
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Row:
         received = self.event_time if self.received_at is None else self.received_at
         return max(self.event_time, received)
 
-    def line(self) -> str:
-        """The row as a JSON line."""
-        line: dict[str, Any] = {
+    def line(self, keys: Sequence[str]) -> str:
+        """The row as a JSON line with all of `keys`: null where the row says nothing."""
+        line: dict[str, Any] = dict.fromkeys(keys) | {
             "event_type": self.event_type,
             "event_time": format_instant(self.event_time),
             "received_at": self.received_at and format_instant(self.received_at),
@@ -78,38 +78,47 @@ def said(rows: Sequence[Row], part: str) -> list[str]:
     return sorted({name for row in rows for name in getattr(row, part)})
 
 
-def project(rows: Sequence[Row], **changes: Any) -> dict[str, Any]:
-    """Return settings that read `rows`, with `changes` to any key of the project file."""
-    source = {
+def project(
+    rows: Sequence[Row], path: str = "log.jsonl", more: Sequence[Settings] = (), **changes: Any
+) -> dict[str, Any]:
+    """Return settings that read `rows` and `more` sources, with `changes` to the project file."""
+    identity = {"namespaces": list(NAMESPACES)} | changes.pop("identity", {})
+    source: dict[str, Any] = {
         "name": "log",
         "kind": "events",
-        "path": "log.jsonl",
+        "path": path,
         "event_time": "event_time",
         "received_at": "received_at",
         "event_type": "event_type",
-        "identities": {name: name for name in RANK},
+        "identities": {space["name"]: space["name"] for space in identity["namespaces"]},
     }
-    for part in ("attributes", "profile", "consent"):
+    for part in PARTS:
         source[part] = {name: name for name in said(rows, part)}
     settings: dict[str, Any] = {
         "project": "world",
         "engine": {"threads": 1, "memory_limit": "500MB"},
-        "sources": [source],
-        "identity": {"namespaces": list(NAMESPACES)},
+        "sources": [source, *more],
+        "identity": identity,
         "features": {"windows": ["2d", "10d"]},
     }
-    for key, value in changes.items():
-        settings[key] = settings[key] | value if isinstance(settings.get(key), dict) else value
-    return settings
+    return settings | changes
 
 
 @contextmanager
 def world(folder: Path, rows: Sequence[Row], **changes: Any) -> Iterator[Bench]:
     """Write `rows` and a project file into `folder`; yield a bench with its united tables."""
     folder.mkdir(exist_ok=True, parents=True)
-    (folder / "log.jsonl").write_text("".join(f"{row.line()}\n" for row in rows))
-    with bench_of(folder, project(rows, **changes)) as bench:
+    settings = project(rows, **changes)
+    write(folder / "log.jsonl", rows, settings)
+    with bench_of(folder, settings) as bench:
         yield bench
+
+
+def write(path: Path, rows: Sequence[Row], settings: Settings) -> None:
+    """Write rows as JSON lines with every key that the first source of `settings` reads."""
+    source = settings["sources"][0]
+    keys = [k for part in ("identities", *PARTS) for k in source[part]]
+    path.write_text("".join(f"{row.line(keys)}\n" for row in rows))
 
 
 @contextmanager

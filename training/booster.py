@@ -8,8 +8,9 @@ probabilities), no zero_as_missing and no linear trees (their contributions are 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +31,8 @@ SMALL = 20_000
 Fewer rows also train on one thread: the trees are the same, and threads that wait for each other
 on a busy machine can take many times as long.
 """
+MANY = 50_000
+"""From this many rows on trees are grown in larger, fewer steps."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,10 @@ class BoosterParams:
     `min_data_in_leaf` None grows with the square root of the rows, from 20 to 200. `max_depth` is
     1 to 6, since explaining a tree costs with the square of its depth. A tree sees at least eight
     columns whatever `feature_fraction` says. `num_threads` is a setting and never the machine's,
-    because the stored text names it.
+    because the stored text names it. `learning_rate` None is settled by `settled`.
     """
 
-    learning_rate: float = 0.02
+    learning_rate: float | None = None
     num_leaves: int = 8
     max_depth: int = 5
     min_data_in_leaf: int | None = None
@@ -62,13 +65,25 @@ class BoosterParams:
                 max_depth=self.max_depth,
             )
 
+    def settled(self, rows: int) -> BoosterParams:
+        """Return the parameters for a goal with `rows` rows in all, the learning rate settled.
+
+        Few rows learn slowly, since each tree is mostly noise; many learn in fewer, larger steps.
+        It is settled once a goal: the number of trees is found on fewer rows than it is used on.
+        """
+        if self.learning_rate is not None:
+            return self
+        many = rows >= MANY
+        patience = self.early_stopping_rounds // 2 if many else self.early_stopping_rounds
+        return replace(self, learning_rate=0.05 if many else 0.02, early_stopping_rounds=patience)
+
     def settings(self, rows: int, columns: int) -> dict[str, Any]:
         """Return LightGBM's parameters for a training on `rows` rows of `columns` columns."""
         scaled = int(np.clip(np.sqrt(rows) / 3, 20, 200))
         leaf = scaled if self.min_data_in_leaf is None else self.min_data_in_leaf
         return {
             "objective": "binary",
-            "learning_rate": self.learning_rate,
+            "learning_rate": self.settled(rows).learning_rate,
             "num_leaves": self.num_leaves,
             "max_depth": self.max_depth,
             "min_data_in_leaf": leaf,
@@ -109,7 +124,7 @@ class Trees:
 
         `monotone` holds -1, 0 or 1 per feature. Raises nothing on constant or all-null columns.
         """
-        import lightgbm
+        lightgbm = _lightgbm()
 
         settings = _settings(params, matrix, monotone)
         data = _data(matrix, label, names, settings)
@@ -146,7 +161,7 @@ class Trees:
 
     @cached_property
     def _booster(self) -> Any:
-        import lightgbm
+        lightgbm = _lightgbm()
 
         return lightgbm.Booster(model_str=self.text)
 
@@ -173,7 +188,7 @@ def choose_rounds(
     A fifth of the people validates; below 20,000 rows every fifth does in turn and the mean counts.
     The answer is for all rows given: trees on a quarter more rows can bear some more rounds.
     """
-    import lightgbm
+    lightgbm = _lightgbm()
 
     fold = (person_fraction(person, salt=1) * FOLDS).astype(np.int64)
     turns = range(FOLDS if len(label) < SMALL else 1)
@@ -194,6 +209,17 @@ def choose_rounds(
     return min(params.max_rounds, best + best // 10)
 
 
+def _lightgbm() -> Any:
+    """Import LightGBM with threads that sleep while they wait.
+
+    Its threads spin by default: with another busy process on the machine, many times slower.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import lightgbm
+
+    return lightgbm
+
+
 def _settings(
     params: BoosterParams, matrix: Floats, monotone: Sequence[int] | None
 ) -> dict[str, Any]:
@@ -206,7 +232,7 @@ def _settings(
 def _data(
     matrix: Floats, label: NDArray[np.int8], names: Sequence[str], settings: dict[str, Any]
 ) -> Any:
-    import lightgbm
+    lightgbm = _lightgbm()
 
     plain = np.ascontiguousarray(matrix, dtype=np.float64)
     return lightgbm.Dataset(plain, label, feature_name=list(names), params=settings)

@@ -124,7 +124,8 @@ def train(
     evaluation rows stand in, with a warning. The recency baseline is served when the model does not
     rank better on the evaluation rows. Raises `OneClassError`, `TooFewExamples`, `UnknownFeature`.
     """
-    params, say = params or BoosterParams(), progress or (lambda message: None)
+    params = (params or BoosterParams()).settled(len(dataset.label))
+    say = progress or (lambda message: None)
     dataset.position(task.recency_column)
     _check_examples(dataset, task)
     roles = _roles(dataset, task)

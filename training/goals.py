@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from features.behavior.definitions import DaysSince
 from features.conditions import Condition, Vocabulary, parse, text, uses, words
-from features.conditions.tree import event_filters
+from features.conditions.tree import AnyEvent, EventFilter, any_of, event_filters
 from features.errors import LikelierError
 from features.settings import Goal
 from features.time import Window
@@ -60,13 +60,16 @@ def compile_goal(goal: Goal, vocabulary: Vocabulary) -> CompiledGoal:
             hint="Use events without `in last`: the window is outcome_window. "
             "Attributes and identities belong in `eligible`.",
         )
-    eligible = parse(goal.eligible or default_population(vocabulary), vocabulary)
-    return CompiledGoal(goal, outcome, eligible)
+    stated = parse(goal.eligible, vocabulary) if goal.eligible else None
+    return CompiledGoal(goal, outcome, stated or default_population(vocabulary))
 
 
-def default_population(vocabulary: Vocabulary) -> str:
+def default_population(vocabulary: Vocabulary) -> Condition:
     """Return the condition for everyone active lately, with any event."""
-    return " or ".join(f"any({event} in last {DEFAULT_ACTIVITY})" for event in vocabulary.events)
+    # Built, not parsed: a text that names hundreds of event types is longer than a text may be.
+    return any_of(
+        AnyEvent(EventFilter(event, window=DEFAULT_ACTIVITY)) for event in vocabulary.events
+    )
 
 
 def canonical(goal: CompiledGoal) -> dict[str, str]:

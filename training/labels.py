@@ -2,11 +2,13 @@
 
 The outcome happened if a matching event of the window, known by its end c, belongs at c to the
 profile holding the row's anchor. The graph is asked at c, never later, so a closed label never
-changes. Rows that are one person at c share a `person_group`.
+changes. Rows that are one person at c share a `person_group`: a hash of who they are, since keys
+are numbered anew in every version of the tables, and people must stay in the same fold.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +29,7 @@ Ints = NDArray[np.int64]
 class Labels:
     """By spine row: 1 where the outcome happened, 0 where it did not; and who it is at c.
 
+    `person_group` is a 63 bit hash of the anchor at c.
     `known` is false for the rare row whose anchor no longer names anyone at c: it has no label.
     """
 
@@ -52,7 +55,19 @@ def labels(engine: Engine, log: Log, graph: Graph, goal: CompiledGoal, people: P
     known = group != NOBODY
     label = np.zeros(len(people), dtype=np.int8)
     label[known] = happened[place[known]]
-    return Labels(label, group, known)
+    return Labels(label, _groups(graph, group), known)
+
+
+def _groups(graph: Graph, anchor: Ints) -> Ints:
+    """Return a number for each person, the same in every version of the tables."""
+    people, place = np.unique(anchor, return_inverse=True)
+    numbers = [_number(graph.identities[key]) if key != NOBODY else NOBODY for key in people]
+    return np.array(numbers, dtype=np.int64)[place]
+
+
+def _number(identity: str) -> int:
+    digest = hashlib.blake2b(identity.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def _happened(engine: Engine, log: Log, goal: CompiledGoal, later: People) -> NDArray[np.bool_]:

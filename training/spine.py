@@ -8,6 +8,7 @@ event per person and window between those snapshots, each looked at just after i
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,16 +44,23 @@ def snapshots(goal: Goal, as_of: int, earliest: int, most: int) -> list[int]:
     floor = earliest + max(goal.outcome_window.micros, SHORTEST_HISTORY.micros)
     found = [moment for i in range(most) if (moment := newest - i * step) >= floor]
     if not found:
-        needed = (floor - earliest) + (as_of - newest)
-        raise NotEnoughHistory(
-            f"goals.{goal.name}: {time.days_between(earliest, as_of):.0f} days of history before "
-            f"{time.format_instant(as_of)}, {needed / time.MICROS_PER_DAY:.0f} needed: "
-            f"{(floor - earliest) / time.MICROS_PER_DAY:.0f} to look back on and the outcome "
-            f"window of {goal.outcome_window.words}.",
-            hint="Load older files, or shorten outcome_window.",
-            goal=goal.name,
-        )
+        raise _too_short(goal, as_of, earliest, floor - earliest, as_of - newest)
     return found
+
+
+def _too_short(goal: Goal, as_of: int, earliest: int, back: int, ahead: int) -> NotEnoughHistory:
+    there = math.floor(time.days_between(earliest, as_of))
+    needed = math.ceil((back + ahead) / time.MICROS_PER_DAY)
+    gap = f" after a gap of {goal.gap.words}" if goal.gap else ""
+    return NotEnoughHistory(
+        f"goals.{goal.name}: {there} days of history before {time.format_instant(as_of)}, "
+        f"{needed} needed: {Window(back).words} to look back on, and the outcome window of "
+        f"{goal.outcome_window.words}{gap}.",
+        hint="Load older files, or shorten outcome_window.",
+        goal=goal.name,
+        days=there,
+        days_needed=needed,
+    )
 
 
 def event_rows(
@@ -67,7 +75,6 @@ def event_rows(
         events = log.events.filter(
             time.known_before(log.events.known_at, moment)
             & time.within_lookback(log.events.event_time, moment, step)
-            & time.within_lookback(log.events.known_at, moment, step)
         ).select("event_id", "identity_key", "known_at")
         key, known_at = _one_each(engine.arrow(events), graph.at(moment).anchor, seed)
         keys.append(key)

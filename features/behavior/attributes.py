@@ -12,6 +12,10 @@ import ibis.expr.types as ir
 
 from features import time
 
+NUMBER = r"^-?(0|[1-9][0-9]{0,12})(\.[0-9]+)?$"
+"""A text that reads as a number. A code with leading zeros does not: it would lose them."""
+DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+
 
 def winners(observations: ir.Table, members: ir.Table, *, undated: bool) -> ir.Table:
     """Return the statement that won, one a row and attribute.
@@ -37,7 +41,8 @@ def attributes_at(
 ) -> ir.Table | None:
     """Return row_id and `profile_<name>` columns; None where nothing is ever stated.
 
-    Only rows with a statement are there. Numbers are DECIMAL(18,4), dates UTC microseconds, booleans booleans.
+    Only rows with a statement are there. Numbers are DECIMAL(18,4), dates UTC microseconds,
+    booleans booleans.
     """
     if not kinds:
         return None
@@ -47,6 +52,21 @@ def attributes_at(
         for name, kind in kinds.items()
     }
     return won.group_by("row_id").aggregate(**columns)
+
+
+def kinds_of(stated: ir.Table) -> ir.Table:
+    """Return, per attribute, how many of its values there are and how many read as what.
+
+    `stated` has attribute and value (text, not null). Columns: attribute, values, number, date,
+    boolean. An attribute is of a kind when all of its values are, and text otherwise.
+    """
+    value = stated.value
+    return stated.group_by("attribute").aggregate(
+        values=stated.count(),
+        number=value.re_search(NUMBER).sum(),
+        date=value.re_search(DATE).sum(),
+        boolean=value.lower().isin(["true", "false"]).sum(),
+    )
 
 
 def typed(value: ir.Value, kind: str) -> ir.Value:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
+import ibis
+import ibis.expr.types as ir
 
 from features import time
 from features.behavior import definitions as d
@@ -24,8 +25,8 @@ class Behaviour:
     """What the data holds, as known at one moment: the facts a catalogue is made from.
 
     `events`: event type to its attributes and their kinds, most frequent type first. `attributes`:
-    dated profile attribute to its kind. `categories`: text profile attribute to its most frequent
-    values, most frequent first.
+    dated profile attribute to its kind. `categories`: text or boolean profile attribute to its most
+    frequent values, most frequent first; those of a boolean are `true` and `false`.
     """
 
     events: Mapping[str, Mapping[str, str]]
@@ -35,10 +36,19 @@ class Behaviour:
 
 def observe(engine: Engine, log: Log, settings: Features, as_of: int) -> Behaviour:
     """Look at what was known at `as_of`: event types, their attributes, and categories."""
+    stated = log.observations.filter(
+        log.observations.dated & time.known_before(log.observations.known_at, as_of)
+    )
+    known = set(engine.arrow(stated.select("attribute").distinct())["attribute"].to_pylist())
+    attributes = {
+        name: kind
+        for name, kind in log.attribute_kinds.items()
+        if name in known and name not in log.undated
+    }
     return Behaviour(
         events=_event_types(engine, log, as_of),
-        attributes={n: k for n, k in log.attribute_kinds.items() if n not in log.undated},
-        categories=_categories(engine, log, settings, as_of),
+        attributes=attributes,
+        categories=_categories(engine, stated, attributes, settings.categories),
     )
 
 
@@ -58,30 +68,35 @@ def _event_types(engine: Engine, log: Log, as_of: int) -> dict[str, dict[str, st
     }
 
 
-def _categories(engine: Engine, log: Log, settings: Features, as_of: int) -> dict[str, list[str]]:
-    stated = log.observations.filter(
-        log.observations.dated & time.known_before(log.observations.known_at, as_of)
+def _categories(
+    engine: Engine, stated: ir.Table, kinds: Mapping[str, str], most: int
+) -> dict[str, list[str]]:
+    """Return the values stated of most identities, by attribute; among equals, least text first."""
+    named = [name for name, kind in kinds.items() if kind in ("text", "boolean")]
+    booleans = [name for name in named if kinds[name] == "boolean"]
+    some = stated.filter(stated.attribute.isin(named))
+    # Booleans are written in any case: `True` and `true` are one value.
+    plain = some.attribute.isin(booleans).ifelse(some.value.lower(), some.value)
+    counted = some.group_by(some.attribute, value=plain).aggregate(
+        people=some.identity_key.nunique()
     )
-    people = engine.arrow(
-        stated.group_by("attribute", "value").aggregate(people=stated.identity_key.nunique())
-    )
-    return {
-        name: _most_frequent(people, name, settings.categories)
-        for name, kind in log.attribute_kinds.items()
-        if kind in ("text", "boolean") and name not in log.undated
-    }
-
-
-def _most_frequent(people: pa.Table, attribute: str, count: int) -> list[str]:
-    rows = [row for row in people.to_pylist() if row["attribute"] == attribute]
-    ordered = sorted(rows, key=lambda row: (-row["people"], row["value"]))
-    return [row["value"] for row in ordered[:count]]
+    order = [counted.people.desc(), counted.value]
+    place = ibis.row_number().over(group_by=counted.attribute, order_by=order)
+    ranked = counted.mutate(place=place)
+    rows = engine.arrow(ranked.filter(ranked.place < most).order_by("attribute", "place"))
+    found: dict[str, list[str]] = {name: [] for name in named}
+    for row in rows.to_pylist():
+        found[row["attribute"]].append(row["value"])
+    return found
 
 
 def catalogue(
     behaviour: Behaviour, settings: Features, namespaces: Sequence[Namespace]
 ) -> tuple[d.Definition, ...]:
-    """Return the definitions of every feature, in a fixed order."""
+    """Return the definitions of every feature, in a fixed order.
+
+    Raises `SettingsError` when two of them would make columns of one name.
+    """
     ordered = sorted(set(settings.windows))
     listed: list[d.Definition] = [d.Tenure()]
     for event in _measured(behaviour, settings):
@@ -89,7 +104,22 @@ def catalogue(
     for name, kind in behaviour.attributes.items():
         listed += _profile_definitions(name, kind, behaviour.categories.get(name, ()))
     listed += [d.IdentityCount(namespace.name) for namespace in namespaces]
+    _refuse_clashes(listed)
     return tuple(listed)
+
+
+def _refuse_clashes(definitions: Sequence[d.Definition]) -> None:
+    named: dict[str, d.Definition] = {}
+    for definition in definitions:
+        name = definition.feature.name
+        other = named.setdefault(name, definition)
+        if other is not definition:
+            raise SettingsError(
+                f"Two features would be called {name!r}: {to_json(other)} and "
+                f"{to_json(definition)}.",
+                hint="Name an event type or an attribute differently in the source.",
+                feature=name,
+            )
 
 
 def _measured(behaviour: Behaviour, settings: Features) -> list[str]:

@@ -7,6 +7,7 @@ the one of the highest-priority namespace, and the earliest seen there.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,8 @@ from features.store import Store
 Ints = NDArray[np.int64]
 NOBODY = -1
 """Anchor of an identity that belongs to no profile at as_of."""
+MOST_COPIES = 4_000_000
+"""Identities that `Graph.at_rows` copies at once."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,27 @@ class Graph:
     def at_rows(self, identity_key: Ints, as_of: Ints) -> RowMembers:
         """Return, for many identities each at a moment of its own, the profile holding them.
 
-        Every row gets a copy of the raw component of its identity, and all copies are resolved
+        Every row gets a copy of the raw component of its identity, and many copies are resolved
         together: the same rules as `at`, one row at a time in meaning but not in work.
         """
-        row, node_key = self._copies(identity_key)
+        raw = components_of(len(self.rank), Edges(self.a, self.b, self.link_time))
+        copies = np.cumsum(np.bincount(raw)[raw[identity_key]])
+        # A junk identity makes one huge raw component: its copies must not all stand at once.
+        batch = copies // MOST_COPIES
+        bounds = np.flatnonzero(np.diff(batch, prepend=-1, append=-1))
+        found = [
+            self._resolved(raw, identity_key[start:end], as_of[start:end], start)
+            for start, end in itertools.pairwise(bounds.tolist())
+        ]
+        if not found:
+            none = np.empty(0, dtype=np.int64)
+            return RowMembers(none, none, none)
+        columns = [(some.row, some.identity_key, some.anchor) for some in found]
+        return RowMembers(*(np.concatenate(parts) for parts in zip(*columns, strict=True)))
+
+    def _resolved(self, raw: Ints, identity_key: Ints, as_of: Ints, start: int) -> RowMembers:
+        """Resolve one batch of rows, of which the first is number `start`."""
+        row, node_key = self._copies(raw, identity_key)
         edges = self._copied_edges(row, node_key, as_of)
         nodes = Nodes(self.rank[node_key], node_key)
         components = resolve(nodes, edges, self.rules)
@@ -118,11 +138,10 @@ class Graph:
         member = (components.label == chosen[row]) & (anchor != NOBODY)
         by_row = np.full(len(identity_key), NOBODY)
         by_row[row[member]] = node_key[anchor[member]]
-        return RowMembers(row[member], node_key[member], by_row)
+        return RowMembers(row[member] + start, node_key[member], by_row)
 
-    def _copies(self, identity_key: Ints) -> tuple[Ints, Ints]:
+    def _copies(self, raw: Ints, identity_key: Ints) -> tuple[Ints, Ints]:
         """Return the raw component of each row's identity: row positions and identity keys."""
-        raw = components_of(len(self.rank), Edges(self.a, self.b, self.link_time))
         order = np.argsort(raw, kind="stable").astype(np.int64)
         bounds = np.searchsorted(raw[order], np.arange(int(raw.max()) + 2))
         label = raw[identity_key]

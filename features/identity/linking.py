@@ -158,7 +158,7 @@ def _replay(
 
 
 class _Groups:
-    """People while their links are being laid: union by size, refusing what breaks a rule."""
+    """People while their links are being laid, refusing what breaks a rule."""
 
     def __init__(self, nodes: Nodes, rules: Rules) -> None:
         self.nodes, self.rules = nodes, rules

@@ -15,17 +15,26 @@ from sqlglot import exp
 from features.errors import did_you_mean
 from features.sources.errors import BadMapping, MissingColumn
 
-_ARITHMETIC = (exp.Mul, exp.Add, exp.Sub, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Round, exp.Abs)
+_ARITHMETIC = (
+    exp.Mul, exp.Add, exp.Sub, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Round, exp.Abs,
+    exp.Floor, exp.Ceil, exp.Sqrt, exp.Pow, exp.Ln, exp.Sign, exp.UnixToTime,
+)  # fmt: skip
+_THROUGH = (exp.Paren, exp.Coalesce, exp.Nullif, exp.Greatest, exp.Least)
+"""What hands on one of the values it is given."""
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 _REFUSED = (
     exp.Query, exp.Subquery, exp.Command, exp.DDL, exp.DML, exp.AggFunc, exp.Window,
     exp.Placeholder, exp.Parameter, exp.Star, exp.ReadCSV, exp.UDTF, exp.CurrentDate,
-    exp.CurrentTime, exp.CurrentTimestamp, exp.Rand, exp.Uuid,
+    exp.CurrentTime, exp.CurrentTimestamp, exp.Localtime, exp.Localtimestamp, exp.Rand, exp.Randn,
+    exp.Uuid, exp.CurrentUser, exp.SessionUser, exp.CurrentVersion, exp.CurrentSchema,
+    exp.CurrentDatabase, exp.CurrentCatalog, exp.GenerateSeries, exp.Columns,
+    exp.PositionalColumn, exp.Alias, exp.RowNumber, exp.Drop, exp.Attach, exp.Detach,
+    exp.Set, exp.Pragma, exp.Use,
 )  # fmt: skip
 _ALLOWED = frozenset(
     """
-    to_timestamp make_timestamp make_timestamp_ms make_timestamp_ns make_timestamptz make_date
-    epoch_ms strptime try_strptime strftime ltrim rtrim trim lpad rpad regexp_full_match printf
+    to_timestamp make_timestamp make_timestamptz make_date strptime try_strptime strftime ltrim
+    rtrim trim lpad rpad regexp_full_match printf
     format hash md5 json_extract json_extract_string list_extract string_split suffix prefix
     """.split()  # noqa: SIM905
 )
@@ -38,6 +47,42 @@ def compile_expression(text: str, columns: Iterable[str], *, where: str, as_text
     `where` names the key of the project file in errors; `as_text` says that the columns hold text,
     so that those used as numbers are cast. Raises `BadMapping` or `MissingColumn`.
     """
+    tree = _over_columns(text, columns, where, as_text)
+    # One row that cannot be computed is null, and judged later; it does not end the run.
+    forgiving = tree if isinstance(tree, exp.Column) else exp.Try(this=tree)
+    return forgiving.sql(dialect="duckdb", comments=False)
+
+
+def unreadable(text: str, columns: Iterable[str], *, where: str, as_text: bool) -> str:
+    """Return SQL saying that an expression is null because a text in it could not be read.
+
+    A null that the expression means (`nullif`, a `case` without `else`) is not unreadable.
+    """
+    tree = _over_columns(text, columns, where, as_text)
+    plain = tree.sql(dialect="duckdb", comments=False)
+    # The same expression with some value in place of each text that cannot be read: where it then
+    # is not null, reading made it so. Innermost first, so that what is around reads that value.
+    root = exp.Paren(this=tree)
+    for node in reversed(list(tree.walk())):
+        if isinstance(node, exp.TryCast) or node.name == "try_strptime":
+            node.replace(_somehow(node.copy()))
+    imagined = root.sql(dialect="duckdb", comments=False)
+    return f"(({plain}) is null and try({imagined}) is not null)"
+
+
+def _somehow(node: exp.Expr) -> exp.Expr:
+    """Return `node`, a reading of text, with some value of its type where that is not readable."""
+    cast = isinstance(node, exp.TryCast)
+    read = (node.this if cast else node.expressions[0]).sql(dialect="duckdb")
+    kind = node.args["to"].sql(dialect="duckdb") if cast else "timestamp"
+    temporal = any(word in kind.casefold() for word in ("time", "date"))
+    some = f"cast('{'2000-01-01' if temporal else '1'}' as {kind})"
+    stated = f"nullif(trim(({read})::varchar), '') is not null"
+    whole = f"coalesce({node.sql(dialect='duckdb')}, case when {stated} then {some} end)"
+    return sqlglot.parse_one(whole, read="duckdb")
+
+
+def _over_columns(text: str, columns: Iterable[str], where: str, as_text: bool) -> exp.Expr:
     tree = parse_expression(text, where)
     available = list(columns)
     by_fold = {name.casefold(): name for name in available}
@@ -52,12 +97,12 @@ def compile_expression(text: str, columns: Iterable[str], *, where: str, as_text
             )
         replacement: exp.Expr = exp.column(found, quoted=True)
         if as_text and _is_number_here(column):
-            replacement = exp.TryCast(this=replacement, to=exp.DataType.build("double"))
+            replacement = exp.TryCast(this=replacement, to=exp.DataType.build(_number(column)))
         if column is tree:
             tree = replacement
         else:
             column.replace(replacement)
-    return _forgiving(tree).sql(dialect="duckdb")
+    return _forgiving(tree)
 
 
 def columns_of(text: str, where: str) -> set[str]:
@@ -108,12 +153,24 @@ def _forgiving(tree: exp.Expr) -> exp.Expr:
             return exp.Anonymous(this="try_strptime", expressions=[node.this, node.args["format"]])
         return node
 
-    return tree.transform(forgive)
+    def in_utc(node: exp.Expr) -> exp.Expr:
+        # A number since 1970 is a moment in UTC, not the time on a clock in the source's zone.
+        naive = isinstance(node, exp.UnixToTime) and node.args.get("scale") is not None
+        return exp.AtTimeZone(this=node, zone=exp.Literal.string("UTC")) if naive else node
+
+    return tree.transform(forgive).transform(in_utc)
+
+
+def _number(column: exp.Column) -> str:
+    """Return the type of a text used as a number: whole where the engine counts from 1970."""
+    parent = column.parent
+    whole = isinstance(parent, exp.UnixToTime) and parent.args.get("scale") is not None
+    return "bigint" if whole else "double"
 
 
 def _is_number_here(column: exp.Column) -> bool:
     parent = column.parent
-    while isinstance(parent, exp.Paren):
+    while isinstance(parent, _THROUGH):
         parent = parent.parent
     if isinstance(parent, _ARITHMETIC):
         return True

@@ -25,15 +25,24 @@ class SourceFile:
     format: str
     digest: str
 
+    @property
+    def delimiter(self) -> str:
+        """The column separator: a tab in `.tsv` files unless the source says otherwise."""
+        stated = "delimiter" in self.source.model_fields_set
+        return "\t" if not stated and ".tsv" in _endings(self.path) else self.source.delimiter
+
 
 def discover(source: Source, folder: Path) -> list[SourceFile]:
     """Return the files of `source`, sorted by path; raise `NoFiles` when there are none."""
     place = folder / source.path
     if place.is_dir():
-        paths = [p for p in place.rglob("*") if p.is_file() and not p.name.startswith(".")]
+        paths = [p for p in place.rglob("*") if p.is_file() and not _hidden(p.relative_to(place))]
+    elif place.is_file():
+        paths = [place]
     else:
-        # Not Path.glob: the pattern may be absolute.
-        found = glob.glob(str(place), recursive=True)  # noqa: PTH207
+        # Not Path.glob: the pattern may be absolute. The folder itself is no pattern.
+        base = "" if Path(source.path).is_absolute() else f"{glob.escape(str(folder))}/"
+        found = glob.glob(base + source.path, recursive=True)  # noqa: PTH207
         paths = [Path(p) for p in found if Path(p).is_file()]
     if not paths:
         raise NoFiles(
@@ -47,8 +56,17 @@ def discover(source: Source, folder: Path) -> list[SourceFile]:
     ]
 
 
+def _hidden(path: Path) -> bool:
+    """Say whether a file in a folder is another program's own: `.crc`, `_SUCCESS`."""
+    return any(part.startswith((".", "_")) for part in path.parts)
+
+
+def _endings(path: Path) -> list[str]:
+    return [ending.lower() for ending in path.suffixes]
+
+
 def _format(source: Source, path: Path) -> str:
-    ending = next((s for s in reversed(path.suffixes) if s not in (".gz", ".zst")), "")
+    ending = next((s for s in reversed(_endings(path)) if s not in (".gz", ".zst")), "")
     if ending not in ENDINGS:
         raise NoFiles(
             f"sources.{source.name}: the ending of {path.name!r} names no known format.",

@@ -1,12 +1,15 @@
 """One file of a source into accepted rows and quarantined rows.
 
 Grain in: a row of the file. Grain out: `accepted.parquet` has one row per usable row, and
-`quarantine.parquet` one per refused row, with its line, a coded reason and the offending value.
-Rows read = accepted + quarantined, always.
+`quarantine.parquet` one per refused row: `row` (from 1, the header not counted), `code`, `value`
+(what was at fault; null where it may be personal). Rows read = accepted + quarantined, always.
 
 Accepted columns: `event_id`, `event_time`, `known_at` (int64 microseconds), `local_day`,
 `event_type` (null in records), `id_<namespace>` (text `namespace:value`, SHA-256 for pii),
-`raw_<namespace>` (pii only), `attr_*`, `profile_*` (text or DECIMAL(18,4)), `consent_*` (boolean).
+`attr_*`, `profile_*` (text or DECIMAL(18,4)), `consent_*` (boolean).
+
+`contacts.parquet` has the raw values of pii identities (identity, raw, known_at), and no other file
+has them.
 
 Quarantine codes: `malformed_row`, `no_event_time`, `bad_event_time`, `no_known_from`,
 `bad_known_from`, `time_out_of_range`, `future_time`, `bad_received_at`, `no_event_type`,
@@ -15,7 +18,7 @@ Quarantine codes: `malformed_row`, `no_event_time`, `bad_event_time`, `no_known_
 
 from __future__ import annotations
 
-import time as clock
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +27,21 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import time
-from features.engine import (
-    LINE,
-    Engine,
-    instant_of_naive,
-    instant_of_text,
-    json_values,
-    local_day,
-)
+from features.engine import LINE, Engine, json_has, json_values
 from features.errors import SourceError
-from features.identity.namespaces import identity_sql
 from features.settings import Project, Source
 from features.sources.errors import BadMapping
-from features.sources.expressions import columns_of, compile_expression
+from features.sources.expressions import columns_of, compile_expression, unreadable
 from features.sources.files import SourceFile
+from features.sources.meaning import instants, meaning
 from features.store import Store, key_of
 
-VERSION = 1
+VERSION = 2
 TABLE = "parts"
 MAX_IDENTITY = 1_024
-NUMBER = "decimal(18,4)"
+CONTACTS = pa.schema([("identity", pa.string()), ("raw", pa.string()), ("known_at", pa.int64())])
+SAMPLE = 1_000
+"""Rows of JSON looked at for a key before all are."""
 
 
 def part_key(project: Project, file: SourceFile, again: str = "") -> str:
@@ -55,29 +52,31 @@ def part_key(project: Project, file: SourceFile, again: str = "") -> str:
     source = file.source.model_dump(mode="json", exclude={"path"})
     identity = project.identity.model_dump(mode="json", include={"namespaces", "junk"})
     return key_of(
-        TABLE, VERSION, source, identity, project.time_zone, file.format, file.digest, again
-    )
+        TABLE, VERSION, source, identity, project.time_zone, file.format, file.delimiter,
+        file.digest, again,
+    )  # fmt: skip
 
 
 def ingest_file(engine: Engine, store: Store, project: Project, file: SourceFile, key: str) -> None:
     """Read, map and judge one file into the store as version `key`."""
     raw = _read(engine, file)
-    rejects = engine.rejected() if file.format == "csv" else []
+    rejects = engine.rejected()
     mapped = engine.hold(_mapped(engine, raw, file, project))
     with store.writing(TABLE, key) as (folder, facts):
-        facts.update(_write(engine, mapped, file, rejects, folder))
+        facts.update(_write(engine, mapped, rejects, folder))
+        facts.update(_absent_keys(engine, raw, file))
     engine.drop(mapped, raw)
 
 
 def _read(engine: Engine, file: SourceFile) -> ir.Table:
     if file.format == "csv":
-        return engine.read_csv(file.path, file.source.delimiter)
+        return engine.read_csv(file.path, file.delimiter)
     if file.format == "parquet":
         return engine.read_numbered_parquet(file.path)
     return engine.read_lines(file.path)
 
 
-def _expressions(source: Source) -> dict[str, str]:
+def expressions_of(source: Source) -> dict[str, str]:
     """Return every mapping expression of a source, by the key of the project file it stands at."""
     single = ("event_time", "received_at", "known_from", "event_id", "event_type")
     found = {name: getattr(source, name) for name in single if getattr(source, name)}
@@ -88,33 +87,68 @@ def _expressions(source: Source) -> dict[str, str]:
 
 
 def _mapped(engine: Engine, raw: ir.Table, file: SourceFile, project: Project) -> ir.Table:
-    """Two selects: the user's expressions as they stand, then their meaning."""
+    """Three selects: the user's expressions as they stand, their times, and their meaning."""
     source = file.source
-    expressions = _expressions(source)
-    table = _keyed_json(engine, raw, file, expressions) if file.format == "jsonl" else raw
+    expressions = expressions_of(source)
+    table = _keyed_json(engine, raw, file) if file.format == "jsonl" else raw
     available = [name for name in table.columns if name not in (LINE, "__content", "__broken")]
-    compiled = {}
+    personal = _personal_columns(source, project)
+    compiled, read = {}, {}
     for name, text in expressions.items():
         where = f"sources.{source.name}.{name} ({file.path.name})"
         as_text = file.format != "parquet"
         compiled[name] = compile_expression(text, available, where=where, as_text=as_text)
-    extra = {LINE: LINE, "__content": _content(table, file), "__broken": _broken(file)}
+        if name in ("event_time", "known_from", "received_at"):
+            read[f"__said_{name}"] = _said(text, available, where, personal)
+            read[f"__unread_{name}"] = unreadable(text, available, where=where, as_text=as_text)
+    content = _content(table, file)
+    hashed = f"left(sha256({content}), 32)"
+    extra = {LINE: LINE, "__content": content, "__hash": hashed, "__broken": _broken(file)} | read
     try:
         first = engine.select(table, extra | compiled)
     except SourceError as error:
         raise _blame(engine, table, source, compiled, error) from error
-    return engine.select(first, _meaning(first, source, project))
+    dated = engine.select(first, instants(first, source, project))
+    meant = meaning(dated, source, project)
+    if personal and file.format == "jsonl":
+        # What is broken cannot be told apart into personal and other values.
+        meant["value"] = f"case when not __broken then {meant['value']} end"
+    return engine.select(dated, meant)
 
 
-def _keyed_json(
-    engine: Engine, raw: ir.Table, file: SourceFile, expressions: dict[str, str]
-) -> ir.Table:
+def _personal_columns(source: Source, project: Project) -> set[str]:
+    """Return the columns that pii identities are made of."""
+    named = {n.name: sql for n in project.identity.namespaces if n.pii
+             and (sql := source.identities.get(n.name))}  # fmt: skip
+    found = (columns_of(sql, f"identities.{name}") for name, sql in named.items())
+    return {column.casefold() for columns in found for column in columns}
+
+
+def _said(text: str, available: list[str], where: str, personal: set[str]) -> str:
+    """Return SQL for the text that an expression reads, as shown to people; never null."""
+    used = {name.casefold() for name in columns_of(text, where)}
+    columns = [_quoted(name) for name in available if name.casefold() in used]
+    if not columns:
+        return "''"
+    said = f"left(trim(concat_ws(' ', {', '.join(f'{c}::varchar' for c in columns)})), 200)"
+    return f"case when {said} <> '' then '(personal)' else '' end" if used & personal else said
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def json_names(source: Source) -> list[str]:
+    """Return the JSON keys that a source's expressions use, sorted; nested keys are dotted."""
+    named = expressions_of(source).items()
+    return sorted({n for name, sql in named for n in columns_of(sql, f"{source.name}.{name}")})
+
+
+def _keyed_json(engine: Engine, raw: ir.Table, file: SourceFile) -> ir.Table:
     """Return JSON lines as text columns, one per key that an expression uses."""
-    source = file.source
-    names = sorted(
-        {n for name, sql in expressions.items() for n in columns_of(sql, f"{source.name}.{name}")}
-    )
-    listed = engine.select(raw, {LINE: LINE, "line": "line", "__keys": json_values(names)})
+    names = json_names(file.source)
+    some = raw.filter(raw.line.strip() != "")
+    listed = engine.select(some, {LINE: LINE, "line": "line", "__keys": json_values(names)})
     columns = {name: f"__keys[{i + 1}]" for i, name in enumerate(names)}
     broken = {"__broken": "__keys is null", "__content": "line"}
     return engine.select(listed, {LINE: LINE} | broken | columns)
@@ -124,7 +158,7 @@ def _content(table: ir.Table, file: SourceFile) -> str:
     if file.format == "jsonl":
         return "__content"
     names = sorted(name for name in table.columns if name != LINE)
-    parts = ", ".join(f'coalesce("{name}"::varchar, chr(30))' for name in names)
+    parts = ", ".join(f"coalesce({_quoted(name)}::varchar, chr(30))" for name in names)
     return f"concat_ws(chr(31), {parts})"
 
 
@@ -140,7 +174,7 @@ def _blame(
         try:
             engine.select(table, {"x": sql})
         except SourceError as single:
-            text = _expressions(source)[name]
+            text = expressions_of(source)[name]
             return BadMapping(
                 f"sources.{source.name}.{name}: {text!r} does not work on these columns: "
                 f"{single.message.removeprefix('The expression does not compile: ')}",
@@ -149,160 +183,103 @@ def _blame(
     return error
 
 
-def _meaning(table: ir.Table, source: Source, project: Project) -> dict[str, str]:
-    """Return the SQL of the judged row over the user's expressions."""
-    schema = table.schema()
-    zone = source.time_zone or project.time_zone
-    when = "event_time" if source.kind == "events" else "known_from"
-    event_time = _instant(schema, when, zone, source) if when in schema else str(time.EARLIEST)
-    received = (
-        _instant(schema, "received_at", zone, source) if "received_at" in schema else "null::bigint"
-    )
-    columns = {
-        LINE: LINE,
-        "event_id": _event_id(source),
-        "event_time": event_time,
-        "known_at": f"greatest({event_time}, coalesce({received}, {event_time}))",
-        "local_day": local_day(f"({event_time})", project.time_zone),
-        "event_type": _event_type(source),
-    }
-    for namespace in project.identity.namespaces:
-        columns |= identity_sql(namespace, project.identity, source, schema.names)
-    for group, prefix in (("attributes", "attr"), ("profile", "profile")):
-        for name in getattr(source, group):
-            columns[f"{prefix}_{name}"] = _value(schema, f"{group}.{name}")
-    for purpose in source.consent:
-        columns[f"consent_{purpose}"] = _yes_no(f'"consent.{purpose}"')
-    columns["code"], columns["value"] = _judgement(source, schema.names, event_time, received)
-    return columns
-
-
-def _instant(schema: Any, name: str, zone: str, source: Source) -> str:
-    kind = schema[name]
-    if kind.is_string():
-        return instant_of_text(f'"{name}"', zone)
-    if kind.is_timestamp() and kind.timezone:
-        return f'epoch_us("{name}")'
-    if kind.is_timestamp() or kind.is_date():
-        return instant_of_naive(f'"{name}"', zone)
-    raise BadMapping(
-        f"sources.{source.name}.{name}: gives {kind}, not a time.",
-        hint="Turn numbers into times: make_timestamp(micros), to_timestamp(seconds), or "
-        "strptime(COLUMN, '%Y%m%d').",
-    )
-
-
-def _event_id(source: Source) -> str:
-    if source.event_id:
-        return "nullif(trim(event_id::varchar), '')"
-    # Identical rows of one file are told apart by their occurrence, so none is lost, and the same
-    # file read again makes the same ids.
-    occurrence = f"row_number() over (partition by __content order by {LINE})"
-    return f"left(sha256(__content), 32) || '-' || {occurrence}"
-
-
-def _event_type(source: Source) -> str:
-    if not source.event_type:
-        return "null::varchar"
-    snake = "trim(regexp_replace(lower(trim(event_type::varchar)), '[^a-z0-9]+', '_', 'g'), '_')"
-    return f"nullif(regexp_replace({snake}, '^([0-9])', 'e_\\1'), '')"
-
-
-def _value(schema: Any, name: str) -> str:
-    kind = schema[name]
-    if kind.is_boolean():
-        return f'"{name}"::varchar'
-    if kind.is_numeric():
-        return f'try_cast("{name}" as {NUMBER})'
-    return f"nullif(trim(\"{name}\"::varchar), '')"
-
-
-def _yes_no(column: str) -> str:
-    text = f"lower(trim({column}::varchar))"
-    yes, no = "('true', '1', 'yes', 'y', 't', 'in')", "('false', '0', 'no', 'n', 'f', 'out')"
-    return f"case when {text} in {yes} then true when {text} in {no} then false end"
-
-
-def _judgement(
-    source: Source, present: tuple[str, ...], event_time: str, received: str
-) -> tuple[str, str]:
-    """Return SQL for the coded reason a row is refused (null = accepted) and the value at fault."""
-    when = "event_time" if source.kind == "events" else "known_from"
-    horizon = int(clock.time() * time.MICROS_PER_SECOND) + time.MICROS_PER_DAY
-    rules: list[tuple[str, str, str]] = [("__broken", "malformed_row", "left(__content, 200)")]
-    if when in present:
-        shown = f'left("{when}"::varchar, 200)'
-        rules += [
-            (f"nullif(trim(\"{when}\"::varchar), '') is null", f"no_{when}", "null"),
-            (f"({event_time}) is null", f"bad_{when}", shown),
-            (
-                f"({event_time}) < {time.EARLIEST} or ({event_time}) >= {time.LATEST}",
-                "time_out_of_range",
-                shown,
-            ),
-            (f"({event_time}) >= {horizon}", "future_time", shown),
-        ]
-    if "received_at" in present:
-        stated = "nullif(trim(\"received_at\"::varchar), '') is not null"
-        shown = 'left("received_at"::varchar, 200)'
-        rules.append((f"{stated} and ({received}) is null", "bad_received_at", shown))
-    if source.event_type:
-        rules.append((f"({_event_type(source)}) is null", "no_event_type", "null"))
-    if source.event_id:
-        rules.append((f"({_event_id(source)}) is null", "no_event_id", "null"))
-    code = " ".join(f"when {test} then '{name}'" for test, name, _ in rules)
-    value = " ".join(f"when {test} then {shown}" for test, _, shown in rules)
-    return f"case {code} end", f"case {value} end"
-
-
 def _write(
-    engine: Engine, mapped: ir.Table, file: SourceFile, rejects: list[dict[str, Any]], folder: Path
+    engine: Engine, mapped: ir.Table, rejects: list[dict[str, Any]], folder: Path
 ) -> dict[str, Any]:
     """Divide judged rows into accepted and quarantined, and return the part's facts."""
     ids = [mapped[name] for name in mapped.columns if name.startswith("id_")]
-    longest = ids[0].length()
-    nobody = ids[0].isnull()
-    for column in ids[1:]:
-        longest = ibis.greatest(longest.fill_null(0), column.length().fill_null(0))
-        nobody = nobody & column.isnull()
+    longest = ibis.greatest(*(column.length().fill_null(0) for column in ids), 0)
     judged = mapped.mutate(
         code=mapped.code.coalesce(
-            nobody.ifelse("no_identity", (longest > MAX_IDENTITY).ifelse("identity_too_long", None))
+            (longest == 0).ifelse(
+                "no_identity", (longest > MAX_IDENTITY).ifelse("identity_too_long", None)
+            )
         )
     )
     good = judged.filter(judged.code.isnull()).drop("code", "value", LINE)
-    bad = judged.filter(judged.code.notnull()).select(LINE, "code", "value")
-    quarantined = engine.arrow(bad.order_by(LINE))
-    if rejects:
-        quarantined = pa.concat_tables([quarantined, _rejected_rows(rejects, quarantined.schema)])
+    bad = judged.filter(judged.code.notnull()).select("code", "value", row=judged[LINE])
+    quarantined = _quarantined(engine.arrow(bad), rejects)
     pq.write_table(quarantined, folder / "quarantine.parquet", compression="zstd")
-    accepted = engine.write(good, folder / "accepted.parquet")
+    _write_contacts(engine, good, folder)
+    raws = [name for name in good.columns if name.startswith("raw_")]
+    accepted = engine.write(good.drop(*raws), folder / "accepted.parquet")
     codes = [str(code) for code in quarantined["code"].to_pylist()]
     return {
         "rows": accepted + len(codes),
         "accepted": accepted,
         "quarantined": {code: codes.count(code) for code in sorted(set(codes))},
-        "examples": _examples(quarantined),
+        "examples": {code: _example(quarantined, codes.index(code)) for code in sorted(set(codes))},
         "types": _types(engine, good),
         "newest": _newest(engine, good),
         "events": _event_types(engine, good),
     }
 
 
-def _rejected_rows(rejects: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    rows = [
-        # The header is line 1 of the file and has no number here.
-        {LINE: row["line"] - 1, "code": "malformed_row", "value": row["message"][:200]}
-        for row in rejects
+def _quarantined(judged: pa.Table, rejects: list[dict[str, Any]]) -> pa.Table:
+    """Return refused rows in the order of the file, with those that could not even be read."""
+    unread = [
+        {"row": each["row"], "code": "malformed_row", "value": each["message"][:200]}
+        for each in rejects
     ]
-    return pa.Table.from_pylist(rows, schema=schema)
+    schema = pa.schema([("row", pa.int64()), ("code", pa.string()), ("value", pa.string())])
+    listed = judged.select(schema.names).cast(schema)
+    return pa.concat_tables([listed, pa.Table.from_pylist(unread, schema=schema)]).sort_by("row")
 
 
-def _examples(quarantined: pa.Table) -> dict[str, dict[str, Any]]:
-    examples: dict[str, dict[str, Any]] = {}
-    for row in quarantined.slice(0, 10_000).to_pylist():
-        examples.setdefault(row["code"], {"row": row[LINE], "value": row["value"]})
-    return examples
+def _example(quarantined: pa.Table, position: int) -> dict[str, Any]:
+    row = quarantined.slice(position, 1).to_pylist()[0]
+    return {"row": row["row"], "value": row["value"]}
+
+
+def _write_contacts(engine: Engine, good: ir.Table, folder: Path) -> None:
+    said = []
+    for name in (name for name in good.columns if name.startswith("raw_")):
+        some = good.filter(good[name].notnull())
+        identity = some[name.replace("raw_", "id_", 1)]
+        said.append(some.select(identity=identity, raw=some[name], known_at=some.known_at))
+    path = folder / "contacts.parquet"
+    if said:
+        engine.write(ibis.union(*said, distinct=True) if said[1:] else said[0].distinct(), path)
+    else:
+        pq.write_table(CONTACTS.empty_table(), path)
+
+
+def _absent_keys(engine: Engine, raw: ir.Table, file: SourceFile) -> dict[str, Any]:
+    """Return `absent`: the keys that no row of JSON has (null: no row could be read), and `keys`.
+
+    `keys` are those that the first rows do have, for a hint; only listed when some are absent.
+    """
+    if file.format != "jsonl":
+        return {"absent": [], "keys": []}
+    absent: list[str] | None = json_names(file.source)
+    for rows in (raw.limit(SAMPLE), raw):
+        absent = _absent_in(engine, rows, absent) if absent else absent
+    first = engine.arrow(raw.order_by(LINE).limit(SAMPLE))["line"].to_pylist() if absent else []
+    return {"absent": absent, "keys": sorted({key for line in first for key in _keys_in(line)})}
+
+
+def _absent_in(engine: Engine, rows: ir.Table, names: list[str]) -> list[str] | None:
+    asked = {f"has_{position}": json_has(name) for position, name in enumerate(names)}
+    seen = engine.select(rows, asked)
+    found = engine.arrow(seen.aggregate(**{name: seen[name].any() for name in asked})).to_pylist()
+    has = list(found[0].values())
+    return None if None in has else [n for n, known in zip(names, has, strict=True) if not known]
+
+
+def _keys_in(line: str) -> list[str]:
+    """Return the dotted keys of one line of JSON; none when it is no object."""
+    try:
+        waiting = [("", json.loads(line))]
+    except ValueError:
+        return []
+    keys = []
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{path}.{key}" if path else key, inner) for key, inner in value.items()]
+        elif path:
+            keys.append(path)
+    return keys
 
 
 def _newest(engine: Engine, good: ir.Table) -> dict[str, Any]:

@@ -32,14 +32,16 @@ import ibis.expr.types as ir
 
 from features import time
 from features.engine import Engine
-from features.errors import LikelierError
+from features.errors import LikelierError, did_you_mean
 from features.settings import NEVER_LINK, Project, Source
-from features.sources.errors import NoRows
-from features.sources.ingest import NUMBER
+from features.sources.errors import MissingColumn, NoRows
+from features.sources.expressions import columns_of
 from features.sources.ingest import TABLE as PARTS
+from features.sources.ingest import expressions_of
+from features.sources.meaning import NUMBER
 from features.store import Store, key_of
 
-VERSION = 1
+VERSION = 2
 TABLE = "united"
 NAMES = ("events", "identity_index", "links", "appearances", "observations", "consents", "contacts")
 
@@ -58,15 +60,35 @@ class Parts:
 
 
 def gather(store: Store, project: Project, keys: dict[str, list[str]]) -> list[Parts]:
-    """Return the parts of every source; raise `NoRows` for a source without one usable row."""
+    """Return the parts of every source.
+
+    Raises `NoRows` for a source without one usable row, `MissingColumn` for a JSON key that no row
+    of any of its files has.
+    """
     gathered = []
     for source in project.sources:
         listed = tuple(keys[source.name])
         parts = Parts(source, listed, tuple(store.facts(PARTS, key) for key in listed))
+        _refuse_absent_keys(parts)
         if parts.total("accepted") == 0:
             raise _no_rows(parts)
         gathered.append(parts)
     return gathered
+
+
+def _refuse_absent_keys(parts: Parts) -> None:
+    absent = [set(facts["absent"]) for facts in parts.facts if facts["absent"] is not None]
+    everywhere = set.intersection(*absent) if absent else set()
+    for key, text in expressions_of(parts.source).items():
+        where = f"sources.{parts.source.name}.{key}"
+        for missing in sorted(everywhere & columns_of(text, where)):
+            raise MissingColumn(
+                f"{where}: no row of any file has the key {missing!r}.",
+                hint=did_you_mean(
+                    missing, {name for facts in parts.facts for name in facts["keys"]}
+                ),
+                column=missing,
+            )
 
 
 def _no_rows(parts: Parts) -> LikelierError:
@@ -91,7 +113,7 @@ def _no_rows(parts: Parts) -> LikelierError:
 
 def united_key(project: Project, gathered: list[Parts], again: str = "") -> str:
     """Return the version of the united tables of these parts."""
-    described = [[p.source.name, sorted(set(p.keys)), p.source.constant] for p in gathered]
+    described = [[p.source.name, sorted(p.keys), p.source.constant] for p in gathered]
     settings = project.identity.model_dump(mode="json", include={"namespaces"})
     return key_of(TABLE, VERSION, described, settings, again)
 
@@ -117,6 +139,8 @@ class _Union:
         self.engine, self.project, self.folder, self.facts = engine, project, folder, facts
         self.namespaces = project.identity.namespaces
         self.types = _attribute_types(gathered)
+        keys = sorted({key for parts in gathered for key in parts.keys})
+        self.contacts = [store.folder(PARTS, key) / "contacts.parquet" for key in keys]
         self.rows = [
             engine.hold(self._distinct(parts, engine.read_parquet(_accepted(store, parts))))
             for parts in gathered
@@ -148,11 +172,13 @@ class _Union:
         self.engine.write(table, self.folder / f"{name}.parquet")
 
     def _distinct(self, parts: Parts, rows: ir.Table) -> ir.Table:
-        """Keep one row of each event id: the one known first."""
+        """Keep one row of each event id: the one known first, whatever the order of the files."""
         rows = rows.mutate(identity=ibis.coalesce(*(rows[f"id_{n.name}"] for n in self.namespaces)))
         if len(set(parts.keys)) == 1 and not parts.source.event_id:
             return rows
-        order = [rows.known_at, rows.event_time, rows.identity, rows.event_type]
+        first = ("known_at", "event_time", "identity", "event_type")
+        others = [name for name in rows.columns if name not in first and name != "event_id"]
+        order = [rows[name] for name in (*first, *sorted(others))]
         numbered = rows.mutate(
             __copy=ibis.row_number().over(group_by=rows.event_id, order_by=order)
         )
@@ -278,21 +304,9 @@ class _Union:
         return keyed.select("identity_key", *schema).order_by("identity_key", *schema)
 
     def _contacts(self, index: ir.Table) -> ir.Table:
-        said = []
-        for rows in self.rows:
-            for namespace in self.namespaces:
-                if namespace.pii:
-                    some = rows.filter(rows[f"raw_{namespace.name}"].notnull())
-                    said.append(
-                        some.select(
-                            text=some[f"id_{namespace.name}"],
-                            raw=some[f"raw_{namespace.name}"],
-                            known_at=some.known_at,
-                        )
-                    )
-        if not said:
+        if not any(namespace.pii for namespace in self.namespaces):
             return _empty(identity_key="int64", raw="string")
-        found = ibis.union(*said) if len(said) > 1 else said[0]
+        found = self.engine.read_parquet(self.contacts).rename(text="identity")
         newest = found.group_by("text").mutate(__newest=found.known_at.max())
         last = newest.filter(newest.known_at == newest["__newest"])
         one = last.group_by("text").aggregate(raw=last.raw.min())

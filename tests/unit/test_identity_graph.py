@@ -1,0 +1,225 @@
+"""Who is who: the published cases of Adobe's linking rules, and how profiles are named.
+
+Cases A11 and A14: the identity optimization algorithm and the example configurations of graph
+simulation, as Adobe documents them. Events are written there as `CRMID: Tom, ECID: 111`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.identity.graph import NOBODY
+from features.identity.linking import REFUSED_FAN_OUT, REFUSED_SIZE, REFUSED_UNIQUE
+from tests.worlds import Row, days, seen, world
+
+CRMID = {"name": "crmid", "type": "person", "unique": True}
+LOGIN = {"name": "login", "type": "person"}
+EMAIL = {"name": "email", "type": "email"}
+UNIQUE_EMAIL = EMAIL | {"unique": True}
+PHONE = {"name": "phone", "type": "phone", "unique": True}
+ECID = {"name": "ecid", "type": "cookie"}
+SESSION = {"name": "session", "type": "session"}
+LATER = days(1_000)
+
+People = dict[str, set[str]]
+"""Profile id to its identities, both without `namespace:`."""
+
+
+def happened(*lines: str) -> list[Row]:
+    """Read events as graph simulation writes them: one a day, oldest first."""
+    pairs = ([pair.split(":") for pair in line.split(",")] for line in lines)
+    return [
+        seen(days(day), **{space.strip().lower(): value.strip() for space, value in pair})
+        for day, pair in enumerate(pairs)
+    ]
+
+
+def people(
+    folder: Path, rows: list[Row], *spaces: dict[str, Any], as_of: int = LATER, **rules: int
+) -> People:
+    with world(folder, rows, identity={"namespaces": list(spaces)} | rules) as bench:
+        graph = bench.graph
+        members = graph.at(as_of).members()
+    found: People = {}
+    for row in members.to_pylist():
+        name, anchor = (graph.identities[key].split(":")[1] for key in row.values())
+        found.setdefault(anchor, set()).add(name)
+    return found
+
+
+def test_a_shared_browser_belongs_to_who_used_it_last(tmp_path: Path) -> None:
+    """A11: Tom has no graph left, and keeps his profile."""
+    rows = happened("CRMID: Tom, ECID: 111", "CRMID: Summer, ECID: 111")
+    assert people(tmp_path, rows, CRMID, ECID) == {"Summer": {"Summer", "111"}, "Tom": {"Tom"}}
+
+
+def test_a_bad_email_stays_with_the_later_customer(tmp_path: Path) -> None:
+    """A11 A14: bad e-mail shared by two CRMIDs."""
+    rows = happened(
+        "CRMID: Jane, Email: bad@x.org, ECID: 1", "CRMID: John, Email: bad@x.org, ECID: 2"
+    )
+    assert people(tmp_path, rows, CRMID, EMAIL, ECID) == {
+        "Jane": {"Jane", "1"},
+        "John": {"John", "bad@x.org", "2"},
+    }
+
+
+def test_a_phone_moves_and_the_older_phone_is_let_go(tmp_path: Path) -> None:
+    """A14: Summer gets Tom's phone, and Phone is unique."""
+    rows = happened(
+        "CRMID: Tom, Email: tom@x.org, Phone: 111",
+        "CRMID: Summer, Email: summer@x.org, Phone: 222",
+        "CRMID: Summer, Phone: 111",
+    )
+    assert people(tmp_path, rows, CRMID, EMAIL, PHONE) == {
+        "Tom": {"Tom", "tom@x.org"},
+        "Summer": {"Summer", "summer@x.org", "111"},
+    }
+
+
+SHARED = ("CRMID: Tom, Login: A", "Login: A, ECID: 111")
+
+
+def test_a_login_takes_over_anothers_browser(tmp_path: Path) -> None:
+    """A14: login C uses the browser of Tom's login A."""
+    rows = happened("CRMID: Ann, Login: C", *SHARED, "Login: C, ECID: 111")
+    assert people(tmp_path, rows, CRMID, LOGIN, ECID) == {
+        "Tom": {"Tom", "A"},
+        "Ann": {"Ann", "C", "111"},
+    }
+
+
+def test_a_dangling_login_cannot_be_told_apart(tmp_path: Path) -> None:
+    """A14: no customer is known for login C, so nothing forbids that both logins are Tom's."""
+    rows = happened(*SHARED, "Login: C, ECID: 111")
+    assert people(tmp_path, rows, CRMID, LOGIN, ECID) == {"Tom": {"Tom", "A", "C", "111"}}
+
+
+GUEST = "Email: guest@x.org, ECID: 111"
+
+
+@pytest.mark.parametrize(
+    ("registered", "expected"),
+    [
+        (
+            "CRMID: Tom, Email: tom@x.org, ECID: 111",
+            {"Tom": {"Tom", "tom@x.org"}, "guest@x.org": {"guest@x.org", "111"}},
+        ),
+        ("CRMID: Tom, ECID: 111", {"Tom": {"Tom", "guest@x.org", "111"}}),
+    ],
+)
+def test_a_guest_is_told_apart_by_an_email_on_file(
+    tmp_path: Path, registered: str, expected: People
+) -> None:
+    """A14: guest checkout in a registered user's browser."""
+    assert people(tmp_path, happened(registered, GUEST), CRMID, UNIQUE_EMAIL, ECID) == expected
+
+
+def test_a_tablet_moves_back_and_forth_with_who_logs_in(tmp_path: Path) -> None:
+    """A11: anonymous visits belong to the last authenticated user, all of them."""
+    rows = happened(
+        "CRMID: Kevin, ECID: tablet", "ECID: tablet", "CRMID: Nora, ECID: tablet",
+        "ECID: tablet", "CRMID: Kevin, ECID: tablet",
+    )  # fmt: skip
+    kevins = {"Kevin": {"Kevin", "tablet"}}
+    history = [people(tmp_path, rows, CRMID, ECID, as_of=days(day) + 1) for day in range(5)]
+    assert history[:2] == [kevins, kevins]
+    assert history[2:4] == [{"Kevin": {"Kevin"}, "Nora": {"Nora", "tablet"}}] * 2
+    assert history[4] == kevins | {"Nora": {"Nora"}}
+
+
+def test_a_late_login_counts_once_it_is_known(tmp_path: Path) -> None:
+    rows = [
+        Row({"crmid": "Nora", "ecid": "tablet"}, days(0)),
+        Row({"crmid": "Kevin", "ecid": "tablet"}, days(1), received_at=days(5)),
+    ]
+    spaces = (CRMID, ECID)
+    noras = {"Nora": {"Nora", "tablet"}}
+    assert people(tmp_path, rows, *spaces, as_of=days(5)) == noras
+    assert people(tmp_path, rows, *spaces, as_of=days(5) + 1) == {
+        "Kevin": {"Kevin", "tablet"},
+        "Nora": {"Nora"},
+    }
+
+
+def test_the_anchor_is_of_the_first_namespace_and_the_earliest_seen_there(tmp_path: Path) -> None:
+    rows = happened("ECID: 1", "Login: b, ECID: 1", "Login: a, ECID: 1", "Login: c, ECID: 1")
+    assert set(people(tmp_path, rows, LOGIN, ECID)) == {"b"}
+    assert set(people(tmp_path, rows, LOGIN, ECID, as_of=days(1))) == {"1"}
+    tie = [seen(days(0), login="b", ecid="1"), seen(days(0), login="a", ecid="1")]
+    assert set(people(tmp_path / "tie", tie, LOGIN, ECID)) == {"a"}
+
+
+def test_a_profile_exists_once_a_row_belongs_to_it(tmp_path: Path) -> None:
+    """The cookie of a refused link owns no row; its first anonymous visit makes it a profile."""
+    rows = happened("CRMID: Tom, Email: t@x.org", "CRMID: Ann, Email: a@x.org, ECID: 1")
+    rows += happened("CRMID: Tom, Email: a@x.org, ECID: 1")
+    later = [seen(days(9), ecid="1")]
+    two = {"max_identities": 2}
+    before = people(tmp_path, rows, CRMID, EMAIL, ECID, **two)
+    after = people(tmp_path, rows + later, CRMID, EMAIL, ECID, **two)
+    assert set(before) == {"Tom", "Ann"}
+    assert after == before | {"1": {"1"}}
+
+
+def test_a_cookie_never_holds_twenty_one_people_together(tmp_path: Path) -> None:
+    """It makes no links, and still owns its anonymous visits."""
+    rows = [seen(days(day), crmid=f"p{day}", ecid="1") for day in range(21)]
+    loose = LOGIN | {"name": "crmid"}
+    before = people(tmp_path, rows, loose, ECID, as_of=days(20))
+    assert list(before) == ["p0"]
+    assert before["p0"] == {"1", *(f"p{day}" for day in range(20))}
+    after = people(tmp_path, [*rows, seen(days(30), ecid="1")], loose, ECID)
+    assert after == {f"p{day}": {f"p{day}"} for day in range(21)} | {"1": {"1"}}
+
+
+def test_a_thousand_people_on_one_cookie_stay_a_thousand(tmp_path: Path) -> None:
+    rows = [seen(days(0) + n, crmid=f"p{n}", ecid="junk") for n in range(1_000)]
+    with world(tmp_path, rows, identity={"namespaces": [CRMID, ECID]}) as bench:
+        resolution = bench.graph.at(LATER)
+        keys = np.arange(len(bench.graph.identities))
+        alone = bench.graph.at_rows(keys, np.full(len(keys), LATER))
+    assert len(resolution.profiles()) == 1_000
+    assert resolution.anchor[:1_000].tolist() == list(range(1_000))
+    assert resolution.anchor[1_000] == NOBODY
+    assert np.array_equal(alone.anchor, resolution.anchor)
+    assert {reason for *_, reason in resolution.refused} == {REFUSED_FAN_OUT}
+
+
+def test_sessions_do_not_count_towards_the_size_of_a_person(tmp_path: Path) -> None:
+    cookies = [seen(days(day), ecid=f"e{day}", session="s") for day in range(3)]
+    sessions = [seen(days(day), ecid="e", session=f"s{day}") for day in range(9)]
+    assert len(people(tmp_path, sessions, ECID, SESSION, max_identities=2)) == 1
+    split = people(tmp_path / "cookies", cookies, ECID, SESSION, max_identities=2)
+    assert sorted(map(len, split.values())) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("last", "most", "reason"), [("Ann, ECID: 3", 3, REFUSED_SIZE), ("Ann", 50, REFUSED_UNIQUE)]
+)
+def test_refused_links_are_on_record_with_their_reason(
+    tmp_path: Path, last: str, most: int, reason: str
+) -> None:
+    """The newest event's links hold; what then breaks a rule is refused, and named."""
+    rows = happened("CRMID: Tom, ECID: 1", "CRMID: Ann, ECID: 1", "CRMID: Ann, ECID: 2",
+                    f"CRMID: {last}")  # fmt: skip
+    identity = {"namespaces": [CRMID, ECID], "max_identities": most}
+    with world(tmp_path, rows, identity=identity) as bench:
+        names = bench.graph.identities
+        refused = [(names[a], names[b], why) for a, b, why in bench.graph.at(LATER).refused]
+        early = bench.graph.at(days(1)).refused
+    loser = "crmid:Ann" if reason == REFUSED_SIZE else "crmid:Tom"
+    assert refused == [(loser, "ecid:1", reason)]
+    assert early == []
+
+
+def test_a_moment_before_everything_has_nobody(tmp_path: Path) -> None:
+    with world(tmp_path, [seen(days(0), customer="tom", cookie="c")]) as bench:
+        assert not len(bench.graph.at(days(0)).profiles())
+        none = np.empty(0, dtype=np.int64)
+        assert not len(bench.graph.at_rows(none, none).anchor)
+        assert bench.graph.at_rows(np.array([0]), np.array([days(0)])).anchor.tolist() == [NOBODY]
