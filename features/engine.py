@@ -12,7 +12,7 @@ import csv
 import gzip
 import io
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Engine:
         self.run("set enable_progress_bar = false")
         self.run("set TimeZone = 'UTC'")
         self._views = 0
+        self._held: set[str] = set()
+        self._compiled: dict[Hashable, str] = {}
         self._refused: list[dict[str, Any]] = []
 
     def __enter__(self) -> Engine:
@@ -185,23 +187,42 @@ class Engine:
         """Return rows held in memory as a table of this engine."""
         return ibis.memtable(rows)
 
-    def hold(self, table: ir.Table) -> ir.Table:
-        """Compute `table` now and keep it in the engine, for use by several expressions."""
-        name = self._name("held")
+    def sql(self, key: Hashable, build: Callable[[], ir.Table]) -> str:
+        """Return the SQL of an expression; one key is built and compiled once.
+
+        A wide expression takes longer to compile than to run on few rows. The key must name all
+        that the SQL depends on, tables included: `hold` uses the names of dropped tables again.
+        """
+        if key not in self._compiled:
+            self._compiled[key] = str(self.backend.compile(build()))
+        return self._compiled[key]
+
+    def hold(self, table: ir.Table | str) -> ir.Table:
+        """Compute a table, or its SQL, now and keep it, for use by several expressions."""
+        name = next(n for i in itertools.count() if (n := f"held_{i}") not in self._held)
         try:
-            return self.backend.create_table(name, table, temp=True)
+            if isinstance(table, str):
+                self.run(f"create temp table {name} as {table}")
+            else:
+                self.backend.create_table(name, table, temp=True)
         except duckdb.Error as error:
+            self.backend.drop_table(name, force=True)
             raise SourceError(f"The rows cannot be computed: {_first_line(error)}") from error
+        self._held.add(name)
+        return self.backend.table(name)
 
     def drop(self, *tables: ir.Table) -> None:
         """Forget tables made by `hold` or `read_csv`."""
         for table in tables:
             # Not get_name(), which is qualified for some tables, and then names none.
             self.backend.drop_table(table.op().name, force=True)
+            self._held.discard(table.op().name)
 
-    def arrow(self, table: ir.Table) -> pa.Table:
-        """Compute `table` and return its rows."""
+    def arrow(self, table: ir.Table | str) -> pa.Table:
+        """Compute a table, or its SQL, and return its rows."""
         try:
+            if isinstance(table, str):
+                return self.backend.con.sql(table).to_arrow_table()
             return self.backend.to_pyarrow(table)
         except duckdb.Error as error:
             raise SourceError(f"The rows cannot be computed: {_first_line(error)}") from error

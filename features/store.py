@@ -163,9 +163,12 @@ class Store:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole, on disk, or not at all."""
+    """Write a file so that it appears whole, on disk, or not at all.
+
+    One writer a path at a time: what a killed one left is overwritten by the next.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.draft")
     try:
         with draft.open("wb") as handle:
             handle.write(content)

@@ -15,7 +15,7 @@ How it goes, for all event types and windows at once:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import reduce
 
 import ibis
@@ -34,12 +34,19 @@ KEY = ("row_id", "event_type")
 
 def render(scene: Scene, definitions: Sequence[d.Definition]) -> pa.Table:
     """Return the features of every row of the scene: float64 columns, nulls where unknown."""
-    engine = scene.engine
-    behaviour = engine.hold(_by_type(scene, definitions))
-    wide = _widen(scene, behaviour, definitions)
-    rows = engine.arrow(wide.order_by("row_id"))
+    engine, key = scene.engine, (tuple(definitions), _described(scene.history, scene.spine))
+    behaviour = engine.hold(engine.sql(("by type", key), lambda: _by_type(scene, definitions)))
+    wide = engine.sql(
+        ("wide", key, _described(behaviour)),
+        lambda: _widen(scene, behaviour, definitions).order_by("row_id"),
+    )
+    rows = engine.arrow(wide)
     engine.drop(behaviour)
     return rows.drop_columns("row_id")
+
+
+def _described(*tables: ir.Table) -> tuple[Hashable, ...]:
+    return tuple((table.op().name, *map(str, table.schema().items())) for table in tables)
 
 
 def matrix_of(features: pa.Table) -> NDArray[np.float64]:

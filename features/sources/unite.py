@@ -105,7 +105,8 @@ def _no_rows(parts: Parts) -> LikelierError:
     example = examples[worst] or {}
     return NoRows(
         f"sources.{name}: all {rows} rows were refused; {codes[worst]} with {worst}, "
-        f"first at row {example.get('row')}: {example.get('value')!r}.",
+        f"first at row {example.get('row')}"
+        + (f": {example['value']!r}." if example.get("value") is not None else "."),
         hint=f"Check the expression that {worst} is about in sources.{name}.",
         quarantined=codes,
     )

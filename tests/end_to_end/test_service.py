@@ -37,8 +37,13 @@ def running(folder, port) -> Iterator[httpx.Client]:
             process.wait(20)
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
+                # Asked first: its workers lead sessions of their own, and only it can end them.
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait(10)
 
 
 def answers(client, process):
