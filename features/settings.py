@@ -93,7 +93,7 @@ class Source(Settings):
     kind: Literal["events", "records"]
     """`events`: things that happened. `records`: versions of what is said of a person."""
     path: Annotated[str, Field(min_length=1)]
-    """A file, a folder or a glob; relative to the project folder."""
+    """A file, a folder or a glob; relative to the project folder, else to the current one."""
     format: Literal["csv", "jsonl", "parquet", "lines"] | None = None
     """`csv`, `jsonl`, `parquet` or `lines` (one text column `line`); by default from the ending."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","

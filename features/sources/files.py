@@ -33,27 +33,35 @@ class SourceFile:
 
 
 def discover(source: Source, folder: Path) -> list[SourceFile]:
-    """Return the files of `source`, sorted by path; raise `NoFiles` when there are none."""
-    place = folder / source.path
-    if place.is_dir():
-        paths = [p for p in place.rglob("*") if p.is_file() and not _hidden(p.relative_to(place))]
-    elif place.is_file():
-        paths = [place]
-    else:
-        # Not Path.glob: the pattern may be absolute. The folder itself is no pattern.
-        base = "" if Path(source.path).is_absolute() else f"{glob.escape(str(folder))}/"
-        found = glob.glob(base + source.path, recursive=True)  # noqa: PTH207
-        paths = [Path(p) for p in found if Path(p).is_file()]
+    """Return the files of `source`, sorted by path; raise `NoFiles` when there are none.
+
+    A relative path is the project folder's; where nothing is there, the current folder's: so
+    `DATA=../data likelier -p shop run` means what it says to who types it.
+    """
+    paths = _files_at(source.path, folder) or _files_at(source.path, Path.cwd())
     if not paths:
         raise NoFiles(
             f"sources.{source.name}.path: no file at {source.path!r}.",
-            hint=f"Paths are relative to the project folder ({folder.name}/); globs are allowed.",
+            hint=f"Paths are relative to the project folder ({folder.name}/), else to the current "
+            "one; globs are allowed.",
             source=source.name,
         )
     return [
         SourceFile(source, path, source.format or _format(source, path), digest(path))
         for path in sorted(paths)
     ]
+
+
+def _files_at(path: str, folder: Path) -> list[Path]:
+    place = folder / path
+    if place.is_dir():
+        return [p for p in place.rglob("*") if p.is_file() and not _hidden(p.relative_to(place))]
+    if place.is_file():
+        return [place]
+    # Not Path.glob: the pattern may be absolute. The folder itself is no pattern.
+    base = "" if Path(path).is_absolute() else f"{glob.escape(str(folder))}/"
+    found = glob.glob(base + path, recursive=True)  # noqa: PTH207
+    return [Path(p) for p in found if Path(p).is_file()]
 
 
 def _hidden(path: Path) -> bool:

@@ -54,6 +54,19 @@ def test_an_absolute_path_needs_no_folder(folder, tmp_path):
     assert [file.path for file in found(folder, f"{plain}/*.csv")] == [plain / "a.csv"]
 
 
+def test_a_relative_path_is_the_project_folders_and_else_the_current_ones(
+    folder, tmp_path, monkeypatch
+):
+    """`DATA=../data likelier -p shop run` names a folder beside the one it is typed in."""
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "a.csv").write_text("who\n9\n")
+    (here / "only_here.csv").write_text("who\n9\n")
+    monkeypatch.chdir(here)
+    assert [file.path for file in found(folder, "a.csv")] == [folder / "a.csv"]
+    assert [file.path for file in found(folder, "only_here.csv")] == [here / "only_here.csv"]
+
+
 def test_the_format_is_that_of_the_ending_unless_it_is_stated(folder):
     formats = {name: found(folder, name)[0].format for name in ("a.csv", "b.CSV", "e.log", "f.tsv")}
     assert formats == {"a.csv": "csv", "b.CSV": "csv", "e.log": "lines", "f.tsv": "csv"}
