@@ -132,7 +132,12 @@ def report_html(report: Report) -> str:
     from plotly.offline import get_plotlyjs
 
     charts = "".join(
-        figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{name}")
+        figure.to_html(
+            full_html=False,
+            include_plotlyjs=False,
+            div_id=f"chart-{name}",
+            config={"displayModeBar": False, "responsive": True},
+        )
         for name, figure in figures(report).items()
     )
     return (
@@ -145,13 +150,14 @@ def report_html(report: Report) -> str:
     )
 
 
+# auto-fill, not auto-fit: a chart measures its cell when only those before it are there.
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;color:#202124;margin:0}"
     "main{max-width:72rem;margin:2rem auto;padding:0 1rem}"
     ".warnings{border-left:4px solid #b3462c;background:#fbeeea;padding:.5rem 1rem;margin:1rem 0}"
     "table{border-collapse:collapse}th,td{text-align:left;padding:.2rem 1.5rem .2rem 0}"
     "td{font-variant-numeric:tabular-nums}"
-    ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(22rem,1fr));gap:1rem}"
+    ".charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(22rem,1fr));gap:1rem}"
 )
 
 _WORDS = {
