@@ -275,9 +275,12 @@ def demo(
     """
     from pipelines import runner
     from pipelines.printing import print_requests, print_run
+    from pipelines.serve import require_free
     from pipelines.serve import serve as start
     from pipelines.workspace import Workspace
 
+    if not no_serve:
+        require_free(port)
     shop = _simulate(folder, people, 240, 7)
     print(f"A simulated shop: {shop.people:,} people, {shop.events:,} events, in {folder}/")
     workspace = Workspace.open(folder)

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 from types import FrameType
 
+from features.errors import LikelierError
 from pipelines.workspace import Workspace
 from serving.launch import command
+
+
+class PortTaken(LikelierError):
+    """A port on which something else listens already."""
+
+    code = "port_taken"
+
+
+def require_free(port: int) -> None:
+    """Raise `PortTaken` when something listens on 127.0.0.1:`port`."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            raise PortTaken(
+                f"Port {port} on 127.0.0.1 cannot be listened on: {error}.",
+                hint="Stop what listens there, or name another port with --port.",
+                port=port,
+            ) from error
 
 
 def serve(workspace: Workspace, port: int) -> int:
     """Run the service on 127.0.0.1 until it is told to stop; return its exit code."""
     workspace.store.require_current()
+    require_free(port)
     argv, environment = command(workspace.folder, port)
     print(f"Serving on http://127.0.0.1:{port} until Ctrl-C", flush=True)
     child = subprocess.Popen(argv, env=environment)
