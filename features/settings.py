@@ -385,6 +385,36 @@ def load(folder: Path) -> Project:
 
 def parse(text: str, where: str = FILE_NAME) -> Project:
     """Read the text of a project file; `where` names it in errors."""
+    raw = _mapping(text, where, "Start with `project: NAME`.")
+    try:
+        return Project.model_validate(raw)
+    except ValidationError as error:
+        raise _settings_error(where, error, Project) from error
+
+
+def parse_identity(text: str, where: str) -> Identity:
+    """Read linking rules alone: what stands under `identity:` in a project file.
+
+    Names of namespaces may be written in any case; they are kept in lower case. Raises
+    `SettingsError`, which names `where`.
+    """
+    raw = _mapping(text, where, "Start with `namespaces:`, as under `identity:`.")
+    spaces = raw.get("namespaces")
+    if isinstance(spaces, list):
+        raw = raw | {"namespaces": [_lowered(space) for space in spaces]}
+    try:
+        return Identity.model_validate(raw)
+    except ValidationError as error:
+        raise _settings_error(where, error, Identity) from error
+
+
+def _lowered(space: object) -> object:
+    if isinstance(space, dict) and isinstance(space.get("name"), str):
+        return space | {"name": space["name"].lower()}
+    return space
+
+
+def _mapping(text: str, where: str, start: str) -> dict[str, Any]:
     try:
         # A subclass of the safe loader.
         raw = yaml.load(_fill_environment(text, where), Loader=_Loader)
@@ -396,11 +426,8 @@ def parse(text: str, where: str = FILE_NAME) -> Project:
             hint="Check the indentation and quotes of that line.",
         ) from error
     if not isinstance(raw, dict):
-        raise SettingsError(f"{where} holds no settings.", hint="Start with `project: NAME`.")
-    try:
-        return Project.model_validate(raw)
-    except ValidationError as error:
-        raise _settings_error(where, error) from error
+        raise SettingsError(f"{where} holds no settings.", hint=start)
+    return raw
 
 
 def _fill_environment(text: str, where: str) -> str:
@@ -419,8 +446,8 @@ def _fill_environment(text: str, where: str) -> str:
     return _ENVIRONMENT.sub(fill, text)
 
 
-def _settings_error(where: str, error: ValidationError) -> SettingsError:
-    problems = [_problem(item) for item in error.errors()]
+def _settings_error(where: str, error: ValidationError, model: type[BaseModel]) -> SettingsError:
+    problems = [_problem(item, model) for item in error.errors()]
     listed = "; ".join(f"{key}: {what}" for key, what, _ in problems)
     hints = [hint for *_, hint in problems if hint]
     return SettingsError(
@@ -430,18 +457,17 @@ def _settings_error(where: str, error: ValidationError) -> SettingsError:
     )
 
 
-def _problem(item: Any) -> tuple[str, str, str]:
+def _problem(item: Any, model: type[BaseModel]) -> tuple[str, str, str]:
     key = ".".join(str(part) for part in item["loc"]) or "project file"
     if item["type"] == "extra_forbidden":
-        return key, "unknown key", did_you_mean(str(item["loc"][-1]), _siblings(item["loc"]))
+        return key, "unknown key", did_you_mean(str(item["loc"][-1]), _siblings(item["loc"], model))
     message = item["msg"].removeprefix("Value error, ").rstrip(".")
     if item["type"] in ("missing", "value_error"):
         return key, message, ""
     return key, f"{message}, got {item['input']!r}", ""
 
 
-def _siblings(location: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = Project
+def _siblings(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
     for part in location[:-1]:
         if isinstance(part, str) and part in model.model_fields:
             inner = _model_inside(model.model_fields[part].annotation)

@@ -224,6 +224,49 @@ def profile(
 
 
 @app.command()
+def graph(
+    context: typer.Context,
+    identity: Annotated[
+        str | None, typer.Argument(help="namespace:value, for example customer:17850")
+    ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option("--simulate", help="Typed events, one a line: CRMID: Tom, ECID: 111"),
+    ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option("--identity", help="Rules of the simulation: what stands under `identity:`."),
+    ] = None,
+    draw: Annotated[
+        Path | None, typer.Option("--draw", help="Draw it to this file: .svg or .html.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show who is linked with an identity and why, or what the rules make of typed events.
+
+    Of a project: everyone whom links known at the published as_of reach from the identity, the
+    refused ones included. Of typed events: line n happens at time n; blank lines and lines that
+    begin with `#` count, but nothing happens there. Priority, `unique` and `max_identities`
+    apply; values are taken as typed: not normalised, hashed or taken for junk, and `max_fan_out`
+    is left out. Writes nothing but the file of `--draw`.
+
+    Examples: `likelier -p shop graph customer:C100965 --draw person.svg` ·
+    `likelier graph --simulate events.txt --identity rules.yaml`
+    """
+    from pipelines.graphs import check_choice, published, simulated
+    from pipelines.printing import print_graph
+
+    check_choice(identity, events, rules)
+    if events and rules:
+        shown = simulated(events, rules)
+    else:
+        shown = published(_open(context), identity or "")
+    if draw:
+        shown.draw(draw)
+    print(json.dumps(shown.body())) if as_json else print_graph(shown)
+
+
+@app.command()
 def simulate(
     folder: Annotated[Path, typer.Argument(help="Where the shop goes.")],
     people: Annotated[int, typer.Option(help="People in the shop.")] = 20_000,

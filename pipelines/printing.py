@@ -16,6 +16,7 @@ from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from pipelines.checking import Usability
+    from pipelines.graphs import Shown
     from pipelines.runner import Outcome
 
 page = Console()
@@ -214,3 +215,24 @@ def print_findings(usability: Usability) -> None:
         page.print(table)
     errors = len(usability.errors)
     page.print("No errors." if not errors else f"{errors} error{'s' if errors > 1 else ''}.")
+
+
+def print_graph(shown: Shown) -> None:
+    """Print a graph: profiles, links that hold and since when, refused links and why."""
+    # Values are shown as they are: a colon at both ends of one makes no emoji.
+    as_is: dict[str, Any] = {"soft_wrap": True, "emoji": False, "highlight": False}
+    page.print(f"[bold]{escape(shown.title)}[/]", **as_is)
+    who = shown.who
+    for number, profile in enumerate(who.profiles, 1):
+        page.print(f"profile {number}: {escape(', '.join(profile))}", **as_is)
+    held = {name for profile in who.profiles for name in profile}
+    if alone := [name for name in who.identities if name not in held]:
+        page.print(f"in no profile: {escape(', '.join(alone))}", **as_is)
+    for link in who.links:
+        times = f"{link.sightings} times" if link.sightings > 1 else "once"
+        state = f"refused ({link.refused})" if link.refused else "linked"
+        page.print(
+            f"  {escape(f'{link.a} with {link.b}')}: {state}; seen together {times}, "
+            f"last {shown.when(link.last_seen)}",
+            **as_is,
+        )
