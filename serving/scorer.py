@@ -82,6 +82,8 @@ class ServedGoal:
             )
         # One thread: a worker's requests must not fight over the cores. The bits are the same.
         single = replace(bundle, trees=replace(bundle.trees, threads=1))
+        # The first reasons take up to seconds to get ready for; no caller should wait for that.
+        single.trees.contributions(np.zeros((1, len(single.features))))
         return cls(
             name,
             single,

@@ -12,13 +12,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import SettingsError
 from training.split import person_fraction
+
+if TYPE_CHECKING:
+    from training.shapley import ShapleyTables
 
 Floats = NDArray[np.float64]
 
@@ -139,8 +142,12 @@ class Trees:
     def contributions(self, matrix: Floats) -> Floats:
         """Return Shapley contributions (n, features + 1) to the margin; the last is the base.
 
-        Path-dependent TreeSHAP (Lundberg et al. 2020), in float64, by LightGBM itself.
+        Path-dependent TreeSHAP (Lundberg et al. 2020), in float64: by tables, or by LightGBM itself
+        where tables cannot. One row gives a batch's bits. The first call makes the tables.
         """
+        tables = self._tables
+        if tables is not None and matrix.shape[1] == tables.width:
+            return tables.contributions(matrix, self.threads)
         raw = self._predict(matrix, pred_contrib=True)
         return raw.reshape(len(matrix), matrix.shape[1] + 1)
 
@@ -164,6 +171,18 @@ class Trees:
         lightgbm = _lightgbm()
 
         return lightgbm.Booster(model_str=self.text)
+
+    @cached_property
+    def _tables(self) -> ShapleyTables | None:
+        # Imported here: the compiler takes most of a second, and few commands explain.
+        from training.shapley import ShapleyTables, Untabled
+
+        row = np.zeros((1, int(self._booster.num_feature())))
+        base = self._predict(row, pred_contrib=True).ravel()[-1]
+        try:
+            return ShapleyTables.from_text(self.text, float(base))
+        except Untabled:
+            return None
 
     def _predict(self, matrix: Floats, **how: bool) -> Floats:
         width = int(self._booster.num_feature())
