@@ -361,9 +361,3 @@ def _name(value: str) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def batches(table: pa.Table, rows: int) -> Iterator[pa.Table]:
-    """Yield consecutive slices of at most `rows` rows."""
-    for start in range(0, table.num_rows, rows):
-        yield table.slice(start, rows)

@@ -1,9 +1,10 @@
 """Exact Shapley contributions of numeric trees, in float64, by tables made once a model.
 
 Path-dependent TreeSHAP (Lundberg et al. 2020). What a leaf gives each feature depends only on
-which features of its path hold for the row, so a table with a line per case replaces the arithmetic
-(as in WOODELF, Nadel and Wettenstein 2026). Here leaves that few nodes decide between share a table:
-its line is the bits of those decisions, so one look-up per feature serves several leaves.
+which features of its path hold for the row, so a table with a line per case replaces the
+arithmetic (as in WOODELF, Nadel and Wettenstein 2026). Here leaves that few nodes decide between
+share a table: its line is the bits of those decisions, so one look-up per feature serves several
+leaves.
 
 LightGBM is not needed here: trees are read from its text. Categorical splits, linear trees, many
 classes and trees too deep for tables are refused with `Untabled`.

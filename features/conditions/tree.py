@@ -251,16 +251,6 @@ def events_used(condition: Condition) -> frozenset[str]:
     return frozenset(found.event for found in event_filters(condition))
 
 
-def longest_window(condition: Condition) -> Window | None:
-    """Return the longest look-back needed; None when all the history counts.
-
-    A condition without events has no need of history: ask `events_used` first.
-    """
-    windows = [found.window for found in event_filters(condition)]
-    bounded = [window for window in windows if window is not None]
-    return max(bounded) if windows and len(bounded) == len(windows) else None
-
-
 @dataclass(frozen=True)
 class Uses:
     """The names a condition depends on, by sort. `event_attributes` are (event, attribute)."""

@@ -25,7 +25,6 @@ from features.conditions.tree import (
     Not,
     Or,
     Score,
-    longest_window,
 )
 from features.time import Window
 
@@ -303,8 +302,6 @@ def test_what_a_condition_uses_is_listed() -> None:
     assert used.identities == {"customer"}
     assert used.goals == {"churn", "conversion"}
     assert used.segments == {"win_back"}
-    assert longest_window(condition) == days(30)
-    assert longest_window(Or((condition, parse("any(purchase)", TRAINING)))) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.engine import LINE, Engine, batches
+from features.engine import LINE, Engine
 from features.errors import SourceError
 
 
@@ -110,8 +110,3 @@ def test_a_value_that_cannot_be_computed_is_a_source_error(engine, tmp_path, way
     }[way]
     with pytest.raises(SourceError, match=r"The rows cannot be computed: Conversion Error"):
         compute(broken)
-
-
-def test_batches_are_consecutive_and_the_last_is_the_rest():
-    table = pa.table({"a": list(range(5))})
-    assert [part["a"].to_pylist() for part in batches(table, 2)] == [[0, 1], [2, 3], [4]]
