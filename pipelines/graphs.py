@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features import settings, time
+from features import time
 from features.errors import LikelierError
 from features.identity.graph import Graph
 from features.identity.simulation import EventsError, simulate
 from features.identity.who import Link, WhoIsWho, around
+from features.project_file import parse_identity
 from features.sources.unite import TABLE as UNITED
 from features.store import write_whole
 from pipelines.graph_drawing import NoSuchPicture, picture
@@ -106,7 +107,7 @@ def simulated(events: Path, rules: Path) -> Shown:
 
     Raises `EventsError` or `SettingsError` naming the file.
     """
-    identity = settings.parse_identity(_read(rules), str(rules))
+    identity = parse_identity(_read(rules), str(rules))
     who = simulate(_read(events), identity, str(events))
     return Shown(who, f"Simulation of {events.name}", lambda line: f"line {line}")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from features import settings
 from features.engine import Engine
+from features.project_file import load
 from features.settings import Project
 from features.store import Store
 
@@ -22,7 +22,7 @@ class Workspace:
     @classmethod
     def open(cls, folder: Path) -> Workspace:
         """Read the project file in `folder`; raise `SettingsError` when it cannot be used."""
-        project = settings.load(folder)
+        project = load(folder)
         return cls(folder, project, Store(folder / project.store))
 
     def engine(self) -> Engine:

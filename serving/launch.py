@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from features.settings import load
+from features.project_file import load
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PROJECT_VARIABLE = "LIKELIER_PROJECT"

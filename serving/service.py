@@ -11,7 +11,7 @@ from pathlib import Path
 
 import bentoml
 
-from features.settings import load
+from features.project_file import load
 from serving.api import create_app
 from serving.launch import PROJECT_VARIABLE
 

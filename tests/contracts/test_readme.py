@@ -18,7 +18,7 @@ import pytest
 import typer
 from starlette.routing import Route
 
-from features import settings
+from features import project_file, settings
 from features.conditions import Vocabulary, parse
 from features.conditions.checking import FUNCTIONS, SCORE_FIELDS
 from features.conditions.errors import ConditionCode
@@ -36,7 +36,7 @@ from tests.contracts.sources import CHECKOUT, tree
 
 README = (CHECKOUT / "README.md").read_text("utf-8")
 PAGES = {path.name: path.read_text("utf-8") for path in sorted(pages.DOCS.glob("*.md"))}
-PROJECT = settings.parse(PROJECT_FILE)
+PROJECT = project_file.parse(PROJECT_FILE)
 
 
 # Tables ------------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_the_command_rules_tell_right_from_wrong(line: str, problem: str, tmp_pa
 
 
 def test_the_project_files_shown_are_valid() -> None:
-    found = [settings.parse(block.text) for block in blocks("yaml")]
+    found = [project_file.parse(block.text) for block in blocks("yaml")]
     assert found
 
 

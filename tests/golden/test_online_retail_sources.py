@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.engine import Engine
-from features.settings import load
+from features.project_file import load
 from features.sources.files import discover
 from features.sources.ingest import ingest_file, part_key
 from features.store import Store

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.behavior.definitions import Count, DaysSince
-from features.settings import Project, load
+from features.project_file import load
+from features.settings import Project
 from features.store import Manifest, Store
 from features.time import MICROS_PER_DAY, Window, parse_instant
 from serving.online import ProfileRecord

@@ -12,7 +12,7 @@ from features.errors import SettingsError
 from features.identity.linking import REFUSED_SIZE, REFUSED_UNIQUE
 from features.identity.simulation import REFUSED_EVENT, EventsError, simulate
 from features.identity.who import Link, WhoIsWho
-from features.settings import parse_identity
+from features.project_file import parse_identity
 
 CRMID = "{name: CRMID, type: person, unique: true}"
 LOGIN = "{name: Login, type: person}"

@@ -11,7 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from features.errors import SettingsError
-from features.settings import Project, load, parse
+from features.project_file import load, parse
+from features.settings import Project
 from features.time import Window
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/likelier.yaml"))

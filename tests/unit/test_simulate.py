@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from features.errors import TimeError
-from features.settings import load
+from features.project_file import load
 from pipelines.simulate import SimulatedShop, SimulateError, simulate
 from pipelines.simulate.happenings import TYPES
 from pipelines.simulate.life import State, chances, death_hazard, live_a_day, purchase_chance
