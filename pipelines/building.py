@@ -61,13 +61,8 @@ def write_profiles(bench: Bench, plan: Plan) -> str:
         pq.write_table(stated, folder / "consents.parquet", compression="zstd")
         known = int(np.sum(table["known"].to_numpy(zero_copy_only=False)))
         facts |= {"profiles": len(people), "known": known, "anonymous": len(people) - known}
-        facts["refused_links"] = _by_reason(resolution.refused)
+        facts["refused_links"] = resolution.refused.counts()
     return key
-
-
-def _by_reason(refused: list[tuple[int, int, str]]) -> dict[str, int]:
-    reasons = [reason for *_, reason in refused]
-    return {reason: reasons.count(reason) for reason in sorted(set(reasons))}
 
 
 def segment_vocabulary(bench: Bench) -> Vocabulary:

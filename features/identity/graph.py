@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 
 from features import time
 from features.identity.linking import (
-    Components,
+    DEMANDED,
+    Demands,
     Edges,
     Nodes,
+    Pairs,
+    Refused,
     Rules,
     components_of,
     edges_of,
@@ -41,12 +44,12 @@ class Resolution:
     """Everyone at one as_of.
 
     `anchor` is by identity key: the key that names the profile holding it, or `NOBODY`.
-    `refused` lists links that a rule refused: keys a, b and a coded reason.
+    `refused` holds the links, as keys, that a rule refused.
     """
 
     as_of: int
     anchor: Ints
-    refused: list[tuple[int, int, str]]
+    refused: Refused
 
     def members(self) -> pa.Table:
         """Return identity_key, profile_key: one row for every identity that is in a profile."""
@@ -69,9 +72,14 @@ class RowMembers:
 
 
 class Graph:
-    """All sightings of one version of the united tables, ready to be resolved at any moment."""
+    """All sightings of one version of the united tables, ready to be resolved at any moment.
 
-    def __init__(self, store: Store, united: str, identity: Identity) -> None:
+    What stewards demand holds at every moment: it corrects what was seen, and is no event.
+    """
+
+    def __init__(
+        self, store: Store, united: str, identity: Identity, demands: Demands | None = None
+    ) -> None:
         folder = store.folder(UNITED, united)
         index = pq.read_table(folder / "identity_index.parquet")
         self.identities: list[str] = index["identity"].to_pylist()
@@ -88,6 +96,19 @@ class Graph:
         self.seen_known = _ints(seen, "known_at")
         self.seen_owner = seen["owner"].to_numpy().astype(bool)
         self.rules = rules_of(identity)
+        self._demand(demands or Demands())
+
+    def _demand(self, demands: Demands) -> None:
+        """Take up what stewards demand: a demanded link is a row known before all time."""
+        low = np.minimum(demands.always.a, demands.always.b)
+        high = np.maximum(demands.always.a, demands.always.b)
+        before = np.full(len(low), DEMANDED)
+        self.a, self.b = np.concatenate([low, self.a]), np.concatenate([high, self.b])
+        self.link_time = np.concatenate([before, self.link_time])
+        self.link_known = np.concatenate([before, self.link_known])
+        self.never = demands.never
+        self.bypassed = np.zeros(len(self.rank), dtype=bool)
+        self.bypassed[demands.bypassed] = True
 
     def at(self, as_of: int) -> Resolution:
         """Return everyone as known at `as_of`."""
@@ -95,7 +116,7 @@ class Graph:
         edges = edges_of(self.a[known], self.b[known], self.link_time[known])
         count = len(self.rank)
         nodes = Nodes(self.rank, np.arange(count, dtype=np.int64))
-        components = resolve(nodes, edges, self.rules)
+        components = resolve(nodes, edges, self.rules, self.never, self.bypassed)
         seen = time.known_before(self.seen_known, as_of)
         key, moment = self.seen_key[seen], self.seen_time[seen]
         first = np.full(count, time.LATEST)
@@ -111,7 +132,7 @@ class Graph:
         Every row gets a copy of the raw component of its identity, and many copies are resolved
         together: the same rules as `at`, one row at a time in meaning but not in work.
         """
-        raw = components_of(len(self.rank), Edges(self.a, self.b, self.link_time))
+        raw = components_of(len(self.rank), Pairs(self.a, self.b))
         copies = np.cumsum(np.bincount(raw)[raw[identity_key]])
         # A junk identity makes one huge raw component: its copies must not all stand at once.
         batch = copies // MOST_COPIES
@@ -131,10 +152,14 @@ class Graph:
         row, node_key = self._copies(raw, identity_key)
         edges = self._copied_edges(row, node_key, as_of)
         nodes = Nodes(self.rank[node_key], node_key)
-        components = resolve(nodes, edges, self.rules)
+        never = self._copied_never(row, node_key)
+        components = resolve(nodes, edges, self.rules, never, self.bypassed[node_key])
         first, owned = self._copied_appearances(row, node_key, as_of)
         anchor = _anchors(nodes, components.label, first, owned)
-        chosen = self._chosen(row, node_key, components, identity_key)
+        # An identity not seen yet is in no profile, even where a demanded link leads to one.
+        own = (node_key == identity_key[row]) & (anchor != NOBODY)
+        chosen = np.full(len(identity_key), NOBODY)
+        chosen[row[own]] = components.label[own]
         member = (components.label == chosen[row]) & (anchor != NOBODY)
         by_row = np.full(len(identity_key), NOBODY)
         by_row[row[member]] = node_key[anchor[member]]
@@ -155,7 +180,7 @@ class Graph:
         position, link = _spread(by_a.astype(np.int64), start, end)
         known = time.known_before(self.link_known[link], as_of[row[position]])
         position, link = position[known], link[known]
-        # Positions of one row ascend with its place; within a row a key has one position.
+        # Within a row a key has one position.
         count = len(self.rank)
         code = row * count + node_key
         sorter = np.argsort(code)
@@ -163,6 +188,21 @@ class Graph:
             np.searchsorted(code, row[position] * count + self.b[link], sorter=sorter)
         ].astype(np.int64)
         return edges_of(position, other, self.link_time[link])
+
+    def _copied_never(self, row: Ints, node_key: Ints) -> Pairs:
+        """Return the pairs kept apart, as positions of the copies that hold both ends."""
+        by_key = np.argsort(node_key, kind="stable").astype(np.int64)
+        start = np.searchsorted(node_key[by_key], self.never.a, side="left")
+        end = np.searchsorted(node_key[by_key], self.never.a, side="right")
+        pair, a = _spread(by_key, start, end)
+        count = len(self.rank)
+        code = row * count + node_key
+        sorter = np.argsort(code)
+        wanted = row[a] * count + self.never.b[pair]
+        place = np.searchsorted(code, wanted, sorter=sorter)
+        b = sorter[np.minimum(place, len(code) - 1)].astype(np.int64)
+        both = code[b] == wanted
+        return Pairs(a[both], b[both])
 
     def _copied_appearances(
         self, row: Ints, node_key: Ints, as_of: Ints
@@ -178,15 +218,6 @@ class Graph:
         owned = np.zeros(len(node_key), dtype=bool)
         owned[position[self.seen_owner[seen]]] = True
         return first, owned
-
-    def _chosen(
-        self, row: Ints, node_key: Ints, components: Components, identity_key: Ints
-    ) -> Ints:
-        """Return, by row, the label of the component that holds the row's identity."""
-        own = node_key == identity_key[row]
-        chosen = np.full(len(identity_key), NOBODY)
-        chosen[row[own]] = components.label[own]
-        return chosen
 
 
 def rules_of(identity: Identity) -> Rules:

@@ -1,10 +1,15 @@
 """The linking rules: which links hold, and who is one person.
 
 People are the connected components of the links known. Where a component would hold two values of
-a unique namespace, or more identities than allowed, its links are laid again one by one: those of
-its newest event first, then by the sum of the two priorities ascending, then newest first, then by
-key; a link that would break a rule is refused and kept on record with its reason. Only offending
-components are replayed, so the common case runs at the speed of the library.
+a unique namespace, more identities than allowed, or a pair that a steward keeps apart, its links
+are laid again one by one: first those that a steward demands, then those of its newest event, then
+by the sum of the two priorities ascending, then newest first, then by key; a link that would break
+a rule is refused and kept on record with its reason. Only offending components are replayed, so
+the common case runs at the speed of the library.
+
+A demanded link may fan out and may make a person too large; it never brings two values of a unique
+namespace, or a pair kept apart, together. Where several reasons hold, the first of `REASONS` is
+given.
 
 Source: Adobe's identity optimization algorithm, in the reading that reproduces its published cases
 (newest event first, then sum of priorities).
@@ -12,7 +17,7 @@ Source: Adobe's identity optimization algorithm, in the reading that reproduces 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +25,19 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
+REFUSED_BYPASSED = "bypassed"
 REFUSED_FAN_OUT = "fan_out"
+REFUSED_NEVER = "never_link"
 REFUSED_UNIQUE = "unique_namespace"
 REFUSED_SIZE = "max_identities"
+REASONS = (REFUSED_BYPASSED, REFUSED_FAN_OUT, REFUSED_NEVER, REFUSED_UNIQUE, REFUSED_SIZE)
+
+DEMANDED = -1
+"""Event time of a link that a steward demands: before all time, for it is no sighting."""
+_HELD, _BYPASSED, _FAN_OUT, _REPLAYED = -1, 0, 1, 1
+"""Positions in `REASONS`; what the replay says comes after `_REPLAYED`."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +48,9 @@ class Rules:
     `max_identities` (everything but sessions).
     """
 
-    unique: NDArray[np.bool_]
-    person: NDArray[np.bool_]
-    counted: NDArray[np.bool_]
+    unique: Flags
+    person: Flags
+    counted: Flags
     max_fan_out: int
     max_identities: int
 
@@ -52,70 +66,134 @@ class Nodes:
         return len(self.rank)
 
 
+def _nothing() -> Ints:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of nodes, by position."""
+
+    a: Ints = field(default_factory=_nothing)
+    b: Ints = field(default_factory=_nothing)
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What stewards demand of identities, by key, at every moment.
+
+    `always`: links that hold; `never`: pairs that are never one person; `bypassed`: identities
+    that make no links.
+    """
+
+    always: Pairs = field(default_factory=Pairs)
+    never: Pairs = field(default_factory=Pairs)
+    bypassed: Ints = field(default_factory=_nothing)
+
+
 @dataclass(frozen=True)
 class Edges:
-    """Pairs of nodes, each once, and when they were last seen together (microseconds)."""
+    """Pairs of nodes, each once, and when they were last seen together (microseconds).
+
+    `always`: a steward demands the link; `last_seen` is `DEMANDED` where there is no sighting.
+    """
 
     a: Ints
     b: Ints
     last_seen: Ints
+    always: Flags
 
-    def where(self, kept: NDArray[np.bool_]) -> Edges:
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def where(self, kept: Flags) -> Edges:
         """Return the edges where `kept` is true."""
-        return Edges(self.a[kept], self.b[kept], self.last_seen[kept])
+        return Edges(self.a[kept], self.b[kept], self.last_seen[kept], self.always[kept])
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Refused links: positions or keys a and b, and why, as positions in `REASONS`."""
+
+    a: Ints
+    b: Ints
+    reason: Ints
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def reasons(self) -> dict[tuple[int, int], str]:
+        """Return the reason by pair, the smaller position first."""
+        low, high = np.minimum(self.a, self.b), np.maximum(self.a, self.b)
+        named = (REASONS[reason] for reason in self.reason.tolist())
+        return dict(zip(zip(low.tolist(), high.tolist(), strict=True), named, strict=True))
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of links by reason, of the reasons there are."""
+        numbers = np.bincount(self.reason, minlength=len(REASONS)).tolist()
+        return {why: count for why, count in sorted(zip(REASONS, numbers, strict=True)) if count}
 
 
 @dataclass(frozen=True)
 class Components:
-    """A component label by node, and the refused links: positions a, b and a coded reason."""
+    """A component label by node, and the refused links."""
 
     label: Ints
-    refused: list[tuple[int, int, str]]
+    refused: Refused
 
 
 def edges_of(a: Ints, b: Ints, event_time: Ints) -> Edges:
-    """Return sightings as edges: one row a pair, with the newest event time."""
+    """Return sightings as edges: one row a pair, with the newest event time.
+
+    A pair with a row at `DEMANDED` is one that a steward demands.
+    """
     order = np.lexsort((event_time, b, a))
     a, b, event_time = a[order], b[order], event_time[order]
     if not len(a):
-        return Edges(a, b, event_time)
-    last = np.append((a[1:] != a[:-1]) | (b[1:] != b[:-1]), True)
-    return Edges(a[last], b[last], event_time[last])
+        return Edges(a, b, event_time, np.empty(0, dtype=bool))
+    first = np.insert((a[1:] != a[:-1]) | (b[1:] != b[:-1]), 0, True)
+    last = np.append(first[1:], True)
+    return Edges(a[last], b[last], event_time[last], event_time[first] == DEMANDED)
 
 
-def resolve(nodes: Nodes, edges: Edges, rules: Rules) -> Components:
-    """Return who is one person, under the linking rules of this module."""
-    wide = _fans_out(nodes, edges, rules)
-    through = wide[edges.a] | wide[edges.b]
-    refused = [
-        (int(a), int(b), REFUSED_FAN_OUT)
-        for a, b in zip(edges.a[through], edges.b[through], strict=True)
-    ]
-    edges = edges.where(~through)
-    label = components_of(len(nodes), edges)
-    offending = _offending(nodes, label, rules)
-    if not len(offending):
-        return Components(label, refused)
-    replayed = np.isin(label[edges.a], offending)
-    kept, more = _replay(nodes, edges.where(replayed), label, rules)
-    held = edges.where(~replayed)
-    laid = Edges(
-        np.concatenate([held.a, kept.a]),
-        np.concatenate([held.b, kept.b]),
-        np.concatenate([held.last_seen, kept.last_seen]),
-    )
-    return Components(components_of(len(nodes), laid), refused + more)
+def resolve(
+    nodes: Nodes,
+    edges: Edges,
+    rules: Rules,
+    never: Pairs | None = None,
+    bypassed: Flags | None = None,
+) -> Components:
+    """Return who is one person, under the linking rules of this module.
+
+    `never`: pairs that must not be in one component; `bypassed`, by node: makes no links.
+    """
+    never = never or Pairs()
+    why = np.full(len(edges), _HELD)
+    if bypassed is not None:
+        why[bypassed[edges.a] | bypassed[edges.b]] = _BYPASSED
+    wide = _fans_out(nodes, edges.where(why == _HELD), rules)
+    why[(why == _HELD) & ~edges.always & (wide[edges.a] | wide[edges.b])] = _FAN_OUT
+    label = components_of(len(nodes), edges.where(why == _HELD))
+    offending = _offending(nodes, label, rules, never)
+    if offending.any():
+        replayed = np.flatnonzero((why == _HELD) & offending[label[edges.a]])
+        label, why[replayed] = _replay(nodes, edges, replayed, label, offending, rules, never)
+    refused = why != _HELD
+    return Components(label, Refused(edges.a[refused], edges.b[refused], why[refused]))
 
 
-def components_of(size: int, edges: Edges) -> Ints:
+def components_of(size: int, edges: Edges | Pairs) -> Ints:
     """Return a component label by node, with no rule applied."""
     graph = coo_array((np.ones(len(edges.a), dtype=np.int8), (edges.a, edges.b)), (size, size))
     label: Ints = connected_components(graph, directed=False)[1].astype(np.int64)
     return label
 
 
-def _fans_out(nodes: Nodes, edges: Edges, rules: Rules) -> NDArray[np.bool_]:
-    """Mark the identities seen with too many values of one person namespace."""
+def _fans_out(nodes: Nodes, edges: Edges, rules: Rules) -> Flags:
+    """Mark the identities linked with too many values of one person namespace."""
     ends = np.concatenate([edges.a, edges.b])
     ranks = nodes.rank[np.concatenate([edges.b, edges.a])]
     wide = np.zeros(len(nodes), dtype=bool)
@@ -125,69 +203,57 @@ def _fans_out(nodes: Nodes, edges: Edges, rules: Rules) -> NDArray[np.bool_]:
     return wide
 
 
-def _offending(nodes: Nodes, label: Ints, rules: Rules) -> Ints:
-    """Return the labels of components that break a rule."""
+def _offending(nodes: Nodes, label: Ints, rules: Rules, never: Pairs) -> Flags:
+    """Mark, by label, the components that break a rule."""
     size = int(label.max()) + 1 if len(label) else 0
     counted = rules.counted[nodes.rank]
-    bad = np.bincount(label[counted], minlength=size) > rules.max_identities
+    bad: Flags = np.bincount(label[counted], minlength=size) > rules.max_identities
     for rank in np.flatnonzero(rules.unique):
         bad |= np.bincount(label[nodes.rank == rank], minlength=size) > 1
-    return np.flatnonzero(bad).astype(np.int64)
+    bad[label[never.a[label[never.a] == label[never.b]]]] = True
+    return bad
 
 
 def _replay(
-    nodes: Nodes, edges: Edges, label: Ints, rules: Rules
-) -> tuple[Edges, list[tuple[int, int, str]]]:
-    component = label[edges.a]
-    newest = np.full(int(label.max()) + 1, np.iinfo(np.int64).min)
-    np.maximum.at(newest, component, edges.last_seen)
-    older = (edges.last_seen < newest[component]).astype(np.int64)
-    priority = nodes.rank[edges.a] + nodes.rank[edges.b]
-    low = np.minimum(nodes.order[edges.a], nodes.order[edges.b])
-    high = np.maximum(nodes.order[edges.a], nodes.order[edges.b])
-    order = np.lexsort((high, low, -edges.last_seen, priority, older))
-    groups = _Groups(nodes, rules)
-    kept, refused = [], []
-    for position in order:
-        a, b = int(edges.a[position]), int(edges.b[position])
-        if reason := groups.join(a, b):
-            refused.append((a, b, reason))
-        else:
-            kept.append(position)
-    return edges.where(np.array(sorted(kept), dtype=np.int64)), refused
+    nodes: Nodes,
+    edges: Edges,
+    replayed: Ints,
+    label: Ints,
+    offending: Flags,
+    rules: Rules,
+    never: Pairs,
+) -> tuple[Ints, Ints]:
+    """Lay the links of offending components again; return labels, and why by replayed link."""
+    from features.identity.laying import lay
+
+    a, b = edges.a[replayed], edges.b[replayed]
+    order = _order(nodes, edges, replayed, label)
+    inside = np.flatnonzero(offending[label])
+    place = np.full(len(nodes), -1)
+    place[inside] = np.arange(len(inside))
+    apart = label[never.a] == label[never.b]
+    rank = nodes.rank[inside]
+    unique = [np.where(rank == each, inside, -1) for each in np.flatnonzero(rules.unique)]
+    found, root = lay(
+        place[a[order]], place[b[order]], edges.always[replayed][order],
+        np.stack(unique, axis=1) if unique else np.empty((len(inside), 0), dtype=np.int64),
+        rules.counted[rank].astype(np.int64), rules.max_identities,
+        place[never.a[apart]], place[never.b[apart]],
+    )  # fmt: skip
+    why = np.empty(len(order), dtype=np.int64)
+    why[order] = np.where(found, found + _REPLAYED, _HELD)
+    relabelled = label.copy()
+    relabelled[inside] = len(offending) + np.unique(root, return_inverse=True)[1]
+    return relabelled, why
 
 
-class _Groups:
-    """People while their links are being laid, refusing what breaks a rule."""
-
-    def __init__(self, nodes: Nodes, rules: Rules) -> None:
-        self.nodes, self.rules = nodes, rules
-        self.parent: dict[int, int] = {}
-        self.unique: dict[int, dict[int, int]] = {}
-        self.size: dict[int, int] = {}
-
-    def join(self, a: int, b: int) -> str:
-        """Join two identities; return the reason when a rule forbids it, else nothing."""
-        first, second = self._root(a), self._root(b)
-        if first == second:
-            return ""
-        for rank, value in self.unique[second].items():
-            if self.unique[first].get(rank, value) != value:
-                return REFUSED_UNIQUE
-        if self.size[first] + self.size[second] > self.rules.max_identities:
-            return REFUSED_SIZE
-        self.parent[second] = first
-        self.unique[first] |= self.unique[second]
-        self.size[first] += self.size[second]
-        return ""
-
-    def _root(self, node: int) -> int:
-        if node not in self.parent:
-            rank = int(self.nodes.rank[node])
-            self.parent[node] = node
-            self.unique[node] = {rank: node} if self.rules.unique[rank] else {}
-            self.size[node] = int(self.rules.counted[rank])
-        while self.parent[node] != node:
-            self.parent[node] = self.parent[self.parent[node]]
-            node = self.parent[node]
-        return node
+def _order(nodes: Nodes, edges: Edges, replayed: Ints, label: Ints) -> Ints:
+    """Return the order in which links are laid again: what matters is that within a component."""
+    a, b, last_seen = edges.a[replayed], edges.b[replayed], edges.last_seen[replayed]
+    newest = np.full(int(label.max()) + 1, DEMANDED)
+    np.maximum.at(newest, label[a], last_seen)
+    older = last_seen < newest[label[a]]
+    low = np.minimum(nodes.order[a], nodes.order[b])
+    high = np.maximum(nodes.order[a], nodes.order[b])
+    keys = (high, low, -last_seen, nodes.rank[a] + nodes.rank[b], older, ~edges.always[replayed])
+    return np.lexsort(keys).astype(np.int64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from features import time
 from features.identity.graph import NOBODY, Graph
-from features.identity.linking import Edges, components_of
+from features.identity.linking import Pairs, components_of
 
 Ints = NDArray[np.int64]
 
@@ -66,10 +66,10 @@ def around(graph: Graph, identity: str, as_of: int) -> WhoIsWho | None:
         return None
     known = time.known_before(graph.link_known, as_of)
     a, b, moment = graph.a[known], graph.b[known], graph.link_time[known]
-    raw = components_of(len(graph.rank), Edges(a, b, moment))
+    raw = components_of(len(graph.rank), Pairs(a, b))
     near = raw[a] == raw[key]
     resolution = graph.at(as_of)
-    reasons = {(first, second): why for first, second, why in resolution.refused}
+    reasons = resolution.refused.reasons()
     keys = np.flatnonzero(raw == raw[key])
     names = {each: graph.identities[each] for each in keys.tolist()}
     links = links_of(a[near], b[near], moment[near], names, reasons)
@@ -80,13 +80,15 @@ def around(graph: Graph, identity: str, as_of: int) -> WhoIsWho | None:
 def links_of(
     a: Ints, b: Ints, moment: Ints, names: dict[int, str], refused: dict[tuple[int, int], str]
 ) -> tuple[Link, ...]:
-    """Return sightings of pairs (a < b, by key) as links, one a pair, in order of keys."""
+    """Return sightings of pairs (a < b, by key) as links, one a pair, in order of keys.
+
+    `refused` gives the reason by pair.
+    """
     times: dict[tuple[int, int], list[int]] = {}
     for first, second, at in zip(a.tolist(), b.tolist(), moment.tolist(), strict=True):
         times.setdefault((first, second), []).append(at)
-    reasons = {(min(pair), max(pair)): why for pair, why in refused.items()}
     return tuple(
-        Link(names[x], names[y], min(at), max(at), len(at), reasons.get((x, y), ""))
+        Link(names[x], names[y], min(at), max(at), len(at), refused.get((x, y), ""))
         for (x, y), at in sorted(times.items())
     )
 

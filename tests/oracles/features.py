@@ -32,7 +32,8 @@ class Person:
 
 def person(rows: Sequence[Row], identity: Identity, name: str, as_of: int, zone: str) -> Person:
     """The profile holding identity `name` at as_of."""
-    found = {text: (anchor, rank) for (rank, text), anchor in people(rows, identity, as_of).items()}
+    anchors, _ = people(rows, identity, as_of)
+    found = {text: (anchor, rank) for (rank, text), anchor in anchors.items()}
     mine = {text: rank for text, (anchor, rank) in found.items() if anchor == found[name][0]}
     spaces = [identity.namespaces[rank].name for rank in mine.values()]
     known = [r for r in rows if r.known_at < as_of and names(r, identity)[0][1] in mine]

@@ -10,6 +10,10 @@ from tests.worlds import Row
 
 Name = tuple[int, str]
 """An identity: priority of its namespace, then its text. Sorts as identity keys do."""
+Pair = tuple[Name, Name]
+"""Two identities, the smaller first."""
+UNSEEN = -1
+"""When a pair that was never on one row was seen: before all time."""
 
 
 def names(row: Row, identity: Identity) -> list[Name]:
@@ -18,50 +22,73 @@ def names(row: Row, identity: Identity) -> list[Name]:
     return [(rank, f"{s.name}:{row.who[s.name]}") for rank, s in spaces if s.name in row.who]
 
 
-def people(rows: Sequence[Row], identity: Identity, as_of: int) -> dict[Name, Name]:
-    """Every identity that is in a profile at as_of, and the anchor of that profile."""
+def people(
+    rows: Sequence[Row],
+    identity: Identity,
+    as_of: int,
+    always: Sequence[Pair] = (),
+    never: Sequence[Pair] = (),
+    bypassed: Sequence[Name] = (),
+) -> tuple[dict[Name, Name], dict[Pair, str]]:
+    """Who is in a profile at as_of, by its anchor; and every refused link, with the reason."""
     spaces = identity.namespaces
     known = [(names(row, identity), row) for row in rows if row.known_at < as_of]
-    last: dict[tuple[Name, Name], int] = {}
+    last: dict[Pair, int] = dict.fromkeys(always, UNSEEN)
     for who, row in known:
         linking = [name for name in who if spaces[name[0]].type not in NEVER_LINK]
         for pair in combinations(linking, 2):
-            last[pair] = max(last.get(pair, row.event_time), row.event_time)
-    everyone = {name for who, _ in known for name in who}
+            last[pair] = max(last.get(pair, UNSEEN), row.event_time)
     persons = [rank for rank, space in enumerate(spaces) if space.type == "person"]
+    refused = {pair: "bypassed" for pair in last if set(pair) & set(bypassed)}
+    real = [pair for pair in last if pair not in refused]
 
     def wide(name: Name) -> bool:
-        met = {other for pair in last if name in pair for other in pair if other != name}
+        met = {other for pair in real if name in pair for other in pair if other != name}
         return any(sum(o[0] == r for o in met) > identity.max_fan_out for r in persons)
 
-    def breaks(group: set[Name]) -> bool:
+    def breaks(group: set[Name], demanded: bool = False) -> str:
         ranks = [rank for rank, _ in group]
+        if any({a, b} <= group for a, b in never):
+            return "never_link"
+        if any(s.unique and ranks.count(rank) > 1 for rank, s in enumerate(spaces)):
+            return "unique_namespace"
         size = sum(spaces[rank].type != "session" for rank in ranks)
-        twice = any(s.unique and ranks.count(rank) > 1 for rank, s in enumerate(spaces))
-        return twice or size > identity.max_identities
+        return "max_identities" if size > identity.max_identities and not demanded else ""
 
-    too_wide = {name for name in everyone if wide(name)}
-    pairs = [pair for pair in last if not too_wide & set(pair)]
+    for pair in real:
+        if pair not in always and any(map(wide, pair)):
+            refused[pair] = "fan_out"
+    pairs = [pair for pair in real if pair not in refused]
+    everyone = {name for who, _ in known for name in who} | {name for pair in last for name in pair}
     final: list[set[Name]] = []
-    for group in laid(everyone, pairs, lambda _: False):
+    for group in laid(everyone, pairs, lambda *_: "", {}):
         inside = [pair for pair in pairs if pair[0] in group]
         newest = max((last[pair] for pair in inside), default=0)
-        inside.sort(key=lambda p: (last[p] < newest, p[0][0] + p[1][0], -last[p], p))
-        final += laid(group, inside, breaks) if breaks(group) else [group]
+        inside.sort(key=lambda p: (p not in always, last[p] < newest, p[0][0] + p[1][0],
+                                   -last[p], p))  # fmt: skip
+        allowed = (lambda g, p: breaks(g, p in always)) if breaks(group) else (lambda *_: "")
+        final += laid(group, inside, allowed, refused)
     owners = {who[0] for who, _ in known}
-    first = {name: min(row.event_time for who, row in known if name in who) for name in everyone}
-    return {name: min(group, key=lambda n: (n[0], first[n], n[1]))
-            for group in final if group & owners for name in group}  # fmt: skip
+    seen = {name for who, _ in known for name in who}
+    first = {name: min(row.event_time for who, row in known if name in who) for name in seen}
+    anchors = {name: min(group & seen, key=lambda n: (n[0], first[n], n[1]))
+               for group in final if group & owners for name in group & seen}  # fmt: skip
+    return anchors, refused
 
 
 def laid(
-    nodes: set[Name], pairs: Sequence[tuple[Name, Name]], breaks: Callable[[set[Name]], bool]
+    nodes: set[Name],
+    pairs: Sequence[Pair],
+    breaks: Callable[[set[Name], Pair], str],
+    refused: dict[Pair, str],
 ) -> list[set[Name]]:
     """Lay pairs in order, refusing each that would make a group that breaks a rule."""
     groups = [{node} for node in nodes]
-    for a, b in pairs:
-        first, second = (next(g for g in groups if node in g) for node in (a, b))
-        if first is not second and not breaks(first | second):
+    for pair in pairs:
+        first, second = (next(g for g in groups if node in g) for node in pair)
+        if first is not second and not (why := breaks(first | second, pair)):
             groups.remove(second)
             first |= second
+        elif first is not second:
+            refused[pair] = why
     return groups

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import pytest
 
 from features.identity import graph
 from features.identity.graph import NOBODY, Graph
+from features.identity.linking import Demands, Pairs
 from features.settings import Identity
 from features.sources.unite import NAMES
 from features.sources.unite import TABLE as UNITED
-from pipelines.stages import Bench
-from tests.oracles.identity import Name, people
+from tests.oracles.identity import Name, Pair, names, people
 from tests.worlds import NAMESPACES, START, Row, world
 
 STRICT = {"max_fan_out": 2, "max_identities": 4}
@@ -26,11 +27,21 @@ SECOND = 1_000_000
 MOMENTS = [START + second * SECOND + after for second in (2, 5, 9) for after in (0, 1)]
 VALUES = {"customer": 3, "login": 3, "email": 2, "device": 2, "cookie": 3, "session": 3,
           "household": 1}  # fmt: skip
-HISTORIES = 300
+WORLDS, HISTORIES = 10, 600
 
 
-def history(rng: random.Random, name: str) -> list[Row]:
-    """Draw a few rows about a few identities of their own, some of them known late."""
+@dataclass(frozen=True)
+class History:
+    """A few rows about a few identities of their own, and what a steward demands of those."""
+
+    rows: list[Row]
+    always: list[Pair]
+    never: list[Pair]
+    bypassed: list[Name]
+
+
+def history(rng: random.Random, name: str, demands: bool) -> History:
+    """Draw rows, some of them known late, and demands, most of which contradict them."""
     rows = []
     for _ in range(rng.randint(1, 12)):
         spaces = rng.sample(list(VALUES), rng.choice([1, 2, 2, 2, 3, 4]))
@@ -38,62 +49,94 @@ def history(rng: random.Random, name: str) -> list[Row]:
         moment = START + rng.randrange(8) * SECOND
         late = rng.choice([None, None, None, moment + SECOND, moment + 4 * SECOND, START])
         rows.append(Row(who, moment, received_at=late))
-    return rows
+    seen = sorted({name for row in rows for name in names(row, IDENTITY)})
+    if not demands or len(seen) < 2:
+        return History(rows, [], [], [])
+
+    def pairs() -> list[Pair]:
+        drawn = [sorted(rng.sample(seen, 2)) for _ in range(rng.choice([0, 0, 1, 2]))]
+        return [(a, b) for a, b in drawn]
+
+    return History(rows, pairs(), pairs(), rng.sample(seen, rng.choice([0, 0, 0, 1])))
 
 
-def oracle(histories: Sequence[Sequence[Row]], as_of: int) -> dict[str, str]:
-    found: dict[Name, Name] = {}
-    for rows in histories:
-        found |= people(rows, IDENTITY, as_of)
-    return {name: anchor for (_, name), (_, anchor) in found.items()}
+Said = dict[str, str]
+"""Identity to the anchor of its profile, or a refused link, `a b`, to its reason."""
 
 
-def resolved(known: Graph, as_of: int) -> dict[str, str]:
-    anchor = known.at(as_of).anchor
-    return {known.identities[k]: known.identities[anchor[k]] for k in np.flatnonzero(anchor >= 0)}
+def oracle(histories: Sequence[History], as_of: int) -> tuple[Said, Said]:
+    anchors, reasons = {}, {}
+    for some in histories:
+        found, refused = people(some.rows, IDENTITY, as_of, some.always, some.never, some.bypassed)
+        anchors |= {name: anchor for (_, name), (_, anchor) in found.items()}
+        reasons |= {f"{a} {b}": why for ((_, a), (_, b)), why in refused.items()}
+    return anchors, reasons
 
 
-def row_by_row(known: Graph, as_of: Sequence[int]) -> list[dict[str, str]]:
+def resolved(known: Graph, as_of: int) -> tuple[Said, Said]:
+    said, found = known.identities, known.at(as_of)
+    anchors = {said[k]: said[found.anchor[k]] for k in np.flatnonzero(found.anchor >= 0)}
+    return anchors, {f"{said[a]} {said[b]}": w for (a, b), w in found.refused.reasons().items()}
+
+
+def row_by_row(known: Graph, as_of: Sequence[int]) -> list[Said]:
     """Resolve every identity at every moment with `at_rows`; return identity to anchor."""
     keys = np.tile(np.arange(len(known.identities)), len(as_of))
     moments = np.repeat(np.array(as_of), len(known.identities))
     found = known.at_rows(keys, moments)
-    said: list[dict[str, str]] = [{} for _ in as_of]
+    said: list[Said] = [{} for _ in as_of]
     for row in np.flatnonzero(found.anchor != NOBODY):
         place = said[row // len(known.identities)]
         place[known.identities[keys[row]]] = known.identities[found.anchor[row]]
     return said
 
 
-@pytest.fixture(scope="module", params=range(5))
+def demanded(known: Graph, histories: Sequence[History]) -> Demands:
+    """What the histories demand, by key."""
+    key = {name: place for place, name in enumerate(known.identities)}
+
+    def keys(pairs: list[Pair]) -> Pairs:
+        ends = np.array([(key[a], key[b]) for (_, a), (_, b) in pairs], dtype=np.int64)
+        return Pairs(*ends.reshape(-1, 2).T)
+
+    return Demands(
+        keys([pair for some in histories for pair in some.always]),
+        keys([pair for some in histories for pair in some.never]),
+        np.array([key[name] for h in histories for _, name in h.bypassed], dtype=np.int64),
+    )
+
+
+@pytest.fixture(scope="module", params=range(WORLDS))
 def many(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Bench, Any]]:
+) -> Iterator[tuple[Graph, Any]]:
+    """A graph of many histories; in every other world stewards demand things."""
     rng, folder = random.Random(request.param), tmp_path_factory.mktemp("many")
-    histories = [history(rng, f"h{number}") for number in range(HISTORIES)]
-    rows = [row for some in histories for row in some]
+    histories = [history(rng, f"h{n}", request.param % 2 == 1) for n in range(HISTORIES)]
+    rows = [row for some in histories for row in some.rows]
     rng.shuffle(rows)
     with world(folder, rows, identity=STRICT) as bench:
-        yield bench, histories
+        demands = demanded(bench.graph, histories)
+        yield Graph(bench.store, bench.united, IDENTITY, demands), histories
 
 
-def test_1500_histories_resolve_as_the_oracle_says(many: tuple[Bench, Any]) -> None:
-    bench, histories = many
+def test_6000_histories_resolve_as_the_oracle_says(many: tuple[Graph, Any]) -> None:
+    known, histories = many
     for moment in MOMENTS:
-        assert resolved(bench.graph, moment) == oracle(histories, moment)
+        assert resolved(known, moment) == oracle(histories, moment)
 
 
 def test_every_row_alone_resolves_as_everyone_together(
-    many: tuple[Bench, Any], monkeypatch: pytest.MonkeyPatch
+    many: tuple[Graph, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench, _ = many
-    together = [bench.graph.at(moment) for moment in MOMENTS]
-    assert row_by_row(bench.graph, MOMENTS) == [resolved(bench.graph, m) for m in MOMENTS]
+    known, _ = many
+    together = [known.at(moment) for moment in MOMENTS]
+    assert row_by_row(known, MOMENTS) == [resolved(known, m)[0] for m in MOMENTS]
     monkeypatch.setattr(graph, "MOST_COPIES", 1_000)
-    assert row_by_row(bench.graph, MOMENTS[:2]) == [resolved(bench.graph, m) for m in MOMENTS[:2]]
-    keys = np.arange(len(bench.graph.identities))
+    assert row_by_row(known, MOMENTS[:2]) == [resolved(known, m)[0] for m in MOMENTS[:2]]
+    keys = np.arange(len(known.identities))
     for resolution in together:
-        alone = bench.graph.at_rows(keys, np.full(len(keys), resolution.as_of))
+        alone = known.at_rows(keys, np.full(len(keys), resolution.as_of))
         held = {(k, resolution.anchor[k]) for k in keys if resolution.anchor[k] != NOBODY}
         assert {(k, alone.anchor[r]) for r, k in zip(alone.row, alone.identity_key, strict=True)
                 if keys[r] == alone.anchor[r]} == held  # fmt: skip
@@ -101,7 +144,7 @@ def test_every_row_alone_resolves_as_everyone_together(
 
 def test_order_of_rows_is_no_fact(tmp_path: Path) -> None:
     rng = random.Random(0)
-    rows = [row for number in range(HISTORIES) for row in history(rng, f"h{number}")]
+    rows = [row for number in range(300) for row in history(rng, f"h{number}", False).rows]
     tables = []
     for folder, order in (("drawn", rows), ("shuffled", rng.sample(rows, len(rows)))):
         with world(tmp_path / folder, order, identity=STRICT) as bench:

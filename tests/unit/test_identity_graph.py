@@ -187,7 +187,7 @@ def test_a_thousand_people_on_one_cookie_stay_a_thousand(tmp_path: Path) -> None
     assert resolution.anchor[:1_000].tolist() == list(range(1_000))
     assert resolution.anchor[1_000] == NOBODY
     assert np.array_equal(alone.anchor, resolution.anchor)
-    assert {reason for *_, reason in resolution.refused} == {REFUSED_FAN_OUT}
+    assert resolution.refused.counts() == {REFUSED_FAN_OUT: 1_000}
 
 
 def test_sessions_do_not_count_towards_the_size_of_a_person(tmp_path: Path) -> None:
@@ -210,11 +210,13 @@ def test_refused_links_are_on_record_with_their_reason(
     identity = {"namespaces": [CRMID, ECID], "max_identities": most}
     with world(tmp_path, rows, identity=identity) as bench:
         names = bench.graph.identities
-        refused = [(names[a], names[b], why) for a, b, why in bench.graph.at(LATER).refused]
+        refused = bench.graph.at(LATER).refused.reasons()
         early = bench.graph.at(days(1)).refused
     loser = "crmid:Ann" if reason == REFUSED_SIZE else "crmid:Tom"
-    assert refused == [(loser, "ecid:1", reason)]
-    assert early == []
+    assert {(names[a], names[b]): why for (a, b), why in refused.items()} == {
+        (loser, "ecid:1"): reason
+    }
+    assert not len(early)
 
 
 def test_a_moment_before_everything_has_nobody(tmp_path: Path) -> None:
