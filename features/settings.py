@@ -144,6 +144,23 @@ class Namespace(Settings):
     """Normalised and kept as SHA-256; the raw value lives only in `contacts`."""
 
 
+class Overrides(Settings):
+    """What people have found out about identities: tables of rows, applied by the next run.
+
+    Paths are relative to the project folder, else to the current one. CSV, JSON lines or Parquet,
+    by the ending.
+    """
+
+    always: str | None = None
+    """Pairs that are one person: columns `a`, `b`, and if wanted `known_from` and `note`."""
+    never: str | None = None
+    """Pairs that are two people: columns `a`, `b`, and if wanted `known_from` and `note`."""
+    bypass: str | None = None
+    """Identities that make no links: columns `identity`, and if wanted `known_from` and `note`."""
+    aliases: str | None = None
+    """Other spellings of an identity: columns `alias`, `identity`, and if wanted `note`."""
+
+
 class Identity(Settings):
     """How rows become people."""
 
@@ -155,6 +172,8 @@ class Identity(Settings):
     """An identity seen with more values of a person namespace than this makes no links."""
     max_identities: Annotated[int, Field(ge=2)] = 50
     """Identities a profile may have, sessions not counted."""
+    overrides: Overrides = Overrides()
+    """Links demanded and forbidden by hand, identities that make none, and other spellings."""
 
     @model_validator(mode="after")
     def _ranks(self) -> Identity:

@@ -8,17 +8,18 @@ the one of the highest-priority namespace, and the earliest seen there.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features import time
 from features.identity.linking import (
     DEMANDED,
-    Demands,
     Edges,
     Nodes,
     Pairs,
@@ -28,13 +29,14 @@ from features.identity.linking import (
     edges_of,
     resolve,
 )
+from features.identity.overrides import Overrides, Pair
+from features.identity.spellings import NOBODY as NOBODY
+from features.identity.spellings import Spellings, first_known
 from features.settings import Identity
 from features.sources.unite import TABLE as UNITED
 from features.store import Store
 
 Ints = NDArray[np.int64]
-NOBODY = -1
-"""Anchor of an identity that belongs to no profile at as_of."""
 MOST_COPIES = 4_000_000
 """Identities that `Graph.at_rows` copies at once."""
 
@@ -74,11 +76,11 @@ class RowMembers:
 class Graph:
     """All sightings of one version of the united tables, ready to be resolved at any moment.
 
-    What stewards demand holds at every moment: it corrects what was seen, and is no event.
+    Overrides are a layer over them: identity keys are those of the tables.
     """
 
     def __init__(
-        self, store: Store, united: str, identity: Identity, demands: Demands | None = None
+        self, store: Store, united: str, identity: Identity, overrides: Overrides | None = None
     ) -> None:
         folder = store.folder(UNITED, united)
         index = pq.read_table(folder / "identity_index.parquet")
@@ -96,27 +98,56 @@ class Graph:
         self.seen_known = _ints(seen, "known_at")
         self.seen_owner = seen["owner"].to_numpy().astype(bool)
         self.rules = rules_of(identity)
-        self._demand(demands or Demands())
+        self.never, self.never_from = Pairs(), np.empty(0, dtype=np.int64)
+        self.bypassed_from = np.full(len(self.rank), time.LATEST)
+        self._override(overrides or Overrides(), index["identity"])
 
-    def _demand(self, demands: Demands) -> None:
-        """Take up what stewards demand: a demanded link is a row known before all time."""
-        low = np.minimum(demands.always.a, demands.always.b)
-        high = np.maximum(demands.always.a, demands.always.b)
-        before = np.full(len(low), DEMANDED)
+    def _override(self, overrides: Overrides, index: pa.ChunkedArray) -> None:
+        """Take up what people have found out of identities that are in the tables."""
+        keys = _keys_of(index, overrides.identities())
+        spelt = Spellings.of(overrides, keys, self.identities, self.rank)
+        self.spellings = spelt.known(self.seen_key, self.seen_known)
+        self._spell()
+        keys = {text: int(spelt.stands_for[key]) for text, key in keys.items()}
+        # An identity that no row has is known by none of its spellings, and waits.
+        keys |= {text: keys[other] for text in overrides.identities() - keys.keys()
+                 for other in overrides.spellings(text) if other in keys}  # fmt: skip
+        self._demand(*_by_key(overrides.always, keys))
+        self.never, self.never_from = _by_key(overrides.never, keys)
+        for text, known_from in overrides.bypass.items():
+            if text in keys:
+                self.bypassed_from[keys[text]] = known_from
+
+    def _spell(self) -> None:
+        """Let one key stand for all spellings of an identity."""
+        if not len(self.spellings.member):
+            return
+        stands_for = self.spellings.stands_for
+        a, b = stands_for[self.a], stands_for[self.b]
+        two = a != b
+        self.a, self.b = np.minimum(a, b)[two], np.maximum(a, b)[two]
+        self.link_time, self.link_known = self.link_time[two], self.link_known[two]
+        self.seen_key = stands_for[self.seen_key]
+
+    def _demand(self, pairs: Pairs, known_from: Ints) -> None:
+        """Add links as rows that happened before all time, known once both ends are."""
+        ends = np.concatenate([pairs.a, pairs.b])
+        born = first_known(ends, self.seen_key, self.seen_known, len(self.rank))
+        known = np.maximum(known_from, np.maximum(born[pairs.a], born[pairs.b]))
+        low, high = np.minimum(pairs.a, pairs.b), np.maximum(pairs.a, pairs.b)
         self.a, self.b = np.concatenate([low, self.a]), np.concatenate([high, self.b])
-        self.link_time = np.concatenate([before, self.link_time])
-        self.link_known = np.concatenate([before, self.link_known])
-        self.never = demands.never
-        self.bypassed = np.zeros(len(self.rank), dtype=bool)
-        self.bypassed[demands.bypassed] = True
+        self.link_time = np.concatenate([np.full(len(low), DEMANDED), self.link_time])
+        self.link_known = np.concatenate([known, self.link_known])
 
     def at(self, as_of: int) -> Resolution:
         """Return everyone as known at `as_of`."""
         known = time.known_before(self.link_known, as_of)
         edges = edges_of(self.a[known], self.b[known], self.link_time[known])
         count = len(self.rank)
-        nodes = Nodes(self.rank, np.arange(count, dtype=np.int64))
-        components = resolve(nodes, edges, self.rules, self.never, self.bypassed)
+        nodes = Nodes(self.rank, self.spellings.order)
+        never = self.never.where(time.known_before(self.never_from, as_of))
+        bypassed = time.known_before(self.bypassed_from, as_of)
+        components = resolve(nodes, edges, self.rules, never, bypassed)
         seen = time.known_before(self.seen_known, as_of)
         key, moment = self.seen_key[seen], self.seen_time[seen]
         first = np.full(count, time.LATEST)
@@ -124,7 +155,15 @@ class Graph:
         owned = np.zeros(count, dtype=bool)
         owned[key[self.seen_owner[seen]]] = True
         anchor = _anchors(nodes, components.label, first, owned)
-        return Resolution(as_of, anchor, components.refused)
+        return self._spelt(Resolution(as_of, anchor, components.refused))
+
+    def _spelt(self, found: Resolution) -> Resolution:
+        if not len(self.spellings.member):
+            return found
+        anchor, name = self.spellings.named(found.anchor, found.as_of)
+        refused = found.refused
+        renamed = Refused(name[refused.a], name[refused.b], refused.reason)
+        return Resolution(found.as_of, anchor, renamed)
 
     def at_rows(self, identity_key: Ints, as_of: Ints) -> RowMembers:
         """Return, for many identities each at a moment of its own, the profile holding them.
@@ -132,6 +171,13 @@ class Graph:
         Every row gets a copy of the raw component of its identity, and many copies are resolved
         together: the same rules as `at`, one row at a time in meaning but not in work.
         """
+        if not len(self.spellings.member):
+            return self._at_rows(identity_key, as_of)
+        found = self._at_rows(self.spellings.stands_for[identity_key], as_of)
+        columns = (found.row, found.identity_key, found.anchor, identity_key, as_of)
+        return RowMembers(*self.spellings.named_rows(*columns))
+
+    def _at_rows(self, identity_key: Ints, as_of: Ints) -> RowMembers:
         raw = components_of(len(self.rank), Pairs(self.a, self.b))
         copies = np.cumsum(np.bincount(raw)[raw[identity_key]])
         # A junk identity makes one huge raw component: its copies must not all stand at once.
@@ -151,9 +197,10 @@ class Graph:
         """Resolve one batch of rows, of which the first is number `start`."""
         row, node_key = self._copies(raw, identity_key)
         edges = self._copied_edges(row, node_key, as_of)
-        nodes = Nodes(self.rank[node_key], node_key)
-        never = self._copied_never(row, node_key)
-        components = resolve(nodes, edges, self.rules, never, self.bypassed[node_key])
+        nodes = Nodes(self.rank[node_key], self.spellings.order[node_key])
+        never = self._copied_never(row, node_key, as_of)
+        bypassed = time.known_before(self.bypassed_from[node_key], as_of[row])
+        components = resolve(nodes, edges, self.rules, never, bypassed)
         first, owned = self._copied_appearances(row, node_key, as_of)
         anchor = _anchors(nodes, components.label, first, owned)
         # An identity not seen yet is in no profile, even where a demanded link leads to one.
@@ -189,7 +236,7 @@ class Graph:
         ].astype(np.int64)
         return edges_of(position, other, self.link_time[link])
 
-    def _copied_never(self, row: Ints, node_key: Ints) -> Pairs:
+    def _copied_never(self, row: Ints, node_key: Ints, as_of: Ints) -> Pairs:
         """Return the pairs kept apart, as positions of the copies that hold both ends."""
         by_key = np.argsort(node_key, kind="stable").astype(np.int64)
         start = np.searchsorted(node_key[by_key], self.never.a, side="left")
@@ -201,7 +248,7 @@ class Graph:
         wanted = row[a] * count + self.never.b[pair]
         place = np.searchsorted(code, wanted, sorter=sorter)
         b = sorter[np.minimum(place, len(code) - 1)].astype(np.int64)
-        both = code[b] == wanted
+        both = (code[b] == wanted) & time.known_before(self.never_from[pair], as_of[row[a]])
         return Pairs(a[both], b[both])
 
     def _copied_appearances(
@@ -247,6 +294,22 @@ def _anchors(nodes: Nodes, label: Ints, first: Ints, owned: NDArray[np.bool_]) -
     anchor = np.full(len(nodes), NOBODY)
     anchor[position] = by_label[label[position]]
     return anchor
+
+
+def _keys_of(index: pa.ChunkedArray, texts: Collection[str]) -> dict[str, int]:
+    """Return the key of each text that is an identity of the tables."""
+    named = pa.array(sorted(texts), pa.string())
+    place = pc.index_in(index, value_set=named) if texts else pa.nulls(0, pa.int32())
+    keys = np.flatnonzero(pc.is_valid(place).to_numpy(zero_copy_only=False))
+    found = named.take(place.drop_null()).to_pylist()
+    return dict(zip(found, keys.tolist(), strict=True))
+
+
+def _by_key(pairs: Mapping[Pair, int], keys: Mapping[str, int]) -> tuple[Pairs, Ints]:
+    """Return pairs of identities that are in the tables, by key, and when each is known."""
+    rows = [(keys[a], keys[b], at) for (a, b), at in pairs.items() if a in keys and b in keys]
+    a, b, known_from = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+    return Pairs(a, b), known_from
 
 
 def _spread(values: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:

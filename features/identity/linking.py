@@ -80,18 +80,9 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.a)
 
-
-@dataclass(frozen=True)
-class Demands:
-    """What stewards demand of identities, by key, at every moment.
-
-    `always`: links that hold; `never`: pairs that are never one person; `bypassed`: identities
-    that make no links.
-    """
-
-    always: Pairs = field(default_factory=Pairs)
-    never: Pairs = field(default_factory=Pairs)
-    bypassed: Ints = field(default_factory=_nothing)
+    def where(self, kept: Flags) -> Pairs:
+        """Return the pairs where `kept` is true."""
+        return Pairs(self.a[kept], self.b[kept])
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ SECTIONS = {
     "Source": "`sources`: a list",
     "Identity": "`identity`",
     "Namespace": "`identity.namespaces`: a list",
+    "Overrides": "`identity.overrides`",
     "Features": "`features`",
     "Goal": "`goals`: a list",
     "Training": "`training`",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from features import settings
 from features.identity import graph
 from features.identity.graph import NOBODY, Graph
-from features.identity.linking import Demands, Pairs
+from features.identity.overrides import Overrides, read_overrides
 from features.settings import Identity
 from features.sources.unite import NAMES
 from features.sources.unite import TABLE as UNITED
-from tests.oracles.identity import Name, Pair, names, people
+from features.time import format_instant
+from tests.oracles.overrides import overridden
 from tests.worlds import NAMESPACES, START, Row, world
 
 STRICT = {"max_fan_out": 2, "max_identities": 4}
@@ -30,18 +31,8 @@ VALUES = {"customer": 3, "login": 3, "email": 2, "device": 2, "cookie": 3, "sess
 WORLDS, HISTORIES = 10, 600
 
 
-@dataclass(frozen=True)
-class History:
-    """A few rows about a few identities of their own, and what a steward demands of those."""
-
-    rows: list[Row]
-    always: list[Pair]
-    never: list[Pair]
-    bypassed: list[Name]
-
-
-def history(rng: random.Random, name: str, demands: bool) -> History:
-    """Draw rows, some of them known late, and demands, most of which contradict them."""
+def history(rng: random.Random, name: str) -> list[Row]:
+    """Draw a few rows about a few identities of their own, some of them known late."""
     rows = []
     for _ in range(rng.randint(1, 12)):
         spaces = rng.sample(list(VALUES), rng.choice([1, 2, 2, 2, 3, 4]))
@@ -49,28 +40,77 @@ def history(rng: random.Random, name: str, demands: bool) -> History:
         moment = START + rng.randrange(8) * SECOND
         late = rng.choice([None, None, None, moment + SECOND, moment + 4 * SECOND, START])
         rows.append(Row(who, moment, received_at=late))
-    seen = sorted({name for row in rows for name in names(row, IDENTITY)})
-    if not demands or len(seen) < 2:
-        return History(rows, [], [], [])
+    return rows
 
-    def pairs() -> list[Pair]:
-        drawn = [sorted(rng.sample(seen, 2)) for _ in range(rng.choice([0, 0, 1, 2]))]
-        return [(a, b) for a, b in drawn]
 
-    return History(rows, pairs(), pairs(), rng.sample(seen, rng.choice([0, 0, 0, 1])))
+def stated(rng: random.Random, name: str) -> dict[str, list[str]]:
+    """Draw rows of overrides of one history, most of which contradict what was seen.
+
+    Some name identities that no row has; some contradict each other, and are refused.
+    """
+
+    def one(space: str | None = None) -> str:
+        space = space or rng.choice(list(VALUES))
+        return f"{space}:{name}_{rng.randrange(VALUES[space] + 1)}"
+
+    def since() -> str:
+        moment = START + rng.randrange(9) * SECOND
+        return rng.choice(["", "", format_instant(moment)])
+
+    def some(*counts: int) -> range:
+        return range(rng.choice(counts))
+
+    spelt = [rng.choice(list(VALUES)) for _ in some(0, 0, 1, 2)]
+    return {
+        "always": [f"{one()},{one()},{since()}" for _ in some(0, 0, 1, 2)],
+        "never": [f"{one()},{one()},{since()}" for _ in some(0, 0, 1, 2)],
+        "bypass": [f"{one()},{since()}" for _ in some(0, 0, 0, 1)],
+        "aliases": [f"{one(space)},{one(space)}" for space in spelt],
+    }
+
+
+HEADERS = {
+    "always": "a,b,known_from", "never": "a,b,known_from", "bypass": "identity,known_from",
+    "aliases": "alias,identity",
+}  # fmt: skip
+
+
+def read(folder: Path, said: Sequence[Mapping[str, list[str]]]) -> Overrides:
+    """Write overrides as tables, and read them as a project does."""
+    for table, header in HEADERS.items():
+        rows = [row for some in said for row in some[table]]
+        (folder / f"{table}.csv").write_text("\n".join([header, *rows]))
+    paths = {table: f"{table}.csv" for table in HEADERS}
+    identity = IDENTITY.model_copy(update={"overrides": settings.Overrides(**paths)})
+    return read_overrides(identity, folder, "UTC")
 
 
 Said = dict[str, str]
 """Identity to the anchor of its profile, or a refused link, `a b`, to its reason."""
 
 
-def oracle(histories: Sequence[History], as_of: int) -> tuple[Said, Said]:
+def oracle(
+    histories: Mapping[str, Sequence[Row]], overrides: Overrides, as_of: int
+) -> tuple[Said, Said]:
     anchors, reasons = {}, {}
-    for some in histories:
-        found, refused = people(some.rows, IDENTITY, as_of, some.always, some.never, some.bypassed)
+    parts = by_history(overrides)
+    for name, rows in histories.items():
+        part = parts.get(name, Overrides())
+        found, refused = overridden(rows, IDENTITY, as_of, part)
         anchors |= {name: anchor for (_, name), (_, anchor) in found.items()}
         reasons |= {f"{a} {b}": why for ((_, a), (_, b)), why in refused.items()}
     return anchors, reasons
+
+
+def by_history(overrides: Overrides) -> dict[str, Overrides]:
+    """Overrides by the history they are about, which stands in every value."""
+    found: dict[str, dict[str, dict[Any, Any]]] = {}
+    for table in HEADERS:
+        for said, value in getattr(overrides, table).items():
+            identity = said if isinstance(said, str) else said[0]
+            name = identity.partition(":")[2].partition("_")[0]
+            found.setdefault(name, {}).setdefault(table, {})[said] = value
+    return {name: Overrides(**tables) for name, tables in found.items()}
 
 
 def resolved(known: Graph, as_of: int) -> tuple[Said, Said]:
@@ -91,45 +131,33 @@ def row_by_row(known: Graph, as_of: Sequence[int]) -> list[Said]:
     return said
 
 
-def demanded(known: Graph, histories: Sequence[History]) -> Demands:
-    """What the histories demand, by key."""
-    key = {name: place for place, name in enumerate(known.identities)}
-
-    def keys(pairs: list[Pair]) -> Pairs:
-        ends = np.array([(key[a], key[b]) for (_, a), (_, b) in pairs], dtype=np.int64)
-        return Pairs(*ends.reshape(-1, 2).T)
-
-    return Demands(
-        keys([pair for some in histories for pair in some.always]),
-        keys([pair for some in histories for pair in some.never]),
-        np.array([key[name] for h in histories for _, name in h.bypassed], dtype=np.int64),
-    )
-
-
 @pytest.fixture(scope="module", params=range(WORLDS))
 def many(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Graph, Any]]:
-    """A graph of many histories; in every other world stewards demand things."""
+) -> Iterator[tuple[Graph, Any, Overrides]]:
+    """A graph of many histories; in every other world there are overrides."""
     rng, folder = random.Random(request.param), tmp_path_factory.mktemp("many")
-    histories = [history(rng, f"h{n}", request.param % 2 == 1) for n in range(HISTORIES)]
-    rows = [row for some in histories for row in some.rows]
+    histories = {f"h{n}": history(rng, f"h{n}") for n in range(HISTORIES)}
+    overrides = Overrides()
+    if request.param % 2:
+        overrides = read(folder, [stated(rng, name) for name in histories])
+        assert min(len(getattr(overrides, table)) for table in HEADERS) > HISTORIES / 10
+    rows = [row for some in histories.values() for row in some]
     rng.shuffle(rows)
     with world(folder, rows, identity=STRICT) as bench:
-        demands = demanded(bench.graph, histories)
-        yield Graph(bench.store, bench.united, IDENTITY, demands), histories
+        yield Graph(bench.store, bench.united, IDENTITY, overrides), histories, overrides
 
 
-def test_6000_histories_resolve_as_the_oracle_says(many: tuple[Graph, Any]) -> None:
-    known, histories = many
+def test_6000_histories_resolve_as_the_oracle_says(many: tuple[Graph, Any, Overrides]) -> None:
+    known, histories, overrides = many
     for moment in MOMENTS:
-        assert resolved(known, moment) == oracle(histories, moment)
+        assert resolved(known, moment) == oracle(histories, overrides, moment)
 
 
 def test_every_row_alone_resolves_as_everyone_together(
-    many: tuple[Graph, Any], monkeypatch: pytest.MonkeyPatch
+    many: tuple[Graph, Any, Overrides], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known, _ = many
+    known, *_ = many
     together = [known.at(moment) for moment in MOMENTS]
     assert row_by_row(known, MOMENTS) == [resolved(known, m)[0] for m in MOMENTS]
     monkeypatch.setattr(graph, "MOST_COPIES", 1_000)
@@ -144,7 +172,7 @@ def test_every_row_alone_resolves_as_everyone_together(
 
 def test_order_of_rows_is_no_fact(tmp_path: Path) -> None:
     rng = random.Random(0)
-    rows = [row for number in range(300) for row in history(rng, f"h{number}", False).rows]
+    rows = [row for number in range(300) for row in history(rng, f"h{number}")]
     tables = []
     for folder, order in (("drawn", rows), ("shuffled", rng.sample(rows, len(rows)))):
         with world(tmp_path / folder, order, identity=STRICT) as bench:
