@@ -254,6 +254,13 @@ def json_values(paths: Sequence[str]) -> str:
     return f"case when json_valid(line) then json_extract_string(line, [{listed}]) end"
 
 
+def keyed_sha256(sql: str, key: bytes) -> str:
+    """Return SQL for the HMAC-SHA256 of a text, in hex digits (RFC 2104; a key of <= 64 bytes)."""
+    padded = key.ljust(64, b"\0")
+    inner, outer = (_bytes(bytes(byte ^ pad for byte in padded)) for pad in (0x36, 0x5C))
+    return f"sha256({outer} || unhex(sha256({inner} || encode({sql}))))"
+
+
 def csv_columns(path: Path, delimiter: str) -> list[str]:
     """Return the column names of a CSV file's first record: each one once, none of them empty.
 
@@ -353,6 +360,10 @@ def _json_path(path: str) -> str:
 
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
+
+
+def _bytes(value: bytes) -> str:
+    return "'" + "".join(f"\\x{byte:02X}" for byte in value) + "'::blob"
 
 
 def _name(value: str) -> str:

@@ -22,6 +22,8 @@ from typing import Any
 from features.errors import StoreError
 
 KEPT_RUNS = 3
+MARK = ".erased.json"
+"""What the name of a model bundle's folder and this make is a mark beside it, no part of it."""
 
 
 def key_of(*parts: object) -> str:
@@ -70,8 +72,14 @@ class Store:
         return facts
 
     @contextlib.contextmanager
-    def writing(self, name: str, key: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yield an empty folder and a dict of facts; a version appears if the block ends well."""
+    def writing(
+        self, name: str, key: str, *, replace: bool = False
+    ) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield an empty folder and a dict of facts; a version appears if the block ends well.
+
+        A version that is there stays, unless `replace`: then it is gone for a moment, and a writer
+        killed in it leaves none.
+        """
         final = self.folder(name, key)
         draft = final.with_name(f".{key}.{os.getpid()}")
         shutil.rmtree(draft, ignore_errors=True)
@@ -81,6 +89,8 @@ class Store:
             yield draft, facts
             (draft / "facts.json").write_text(json.dumps(facts, sort_keys=True, default=str))
             _flush(draft)
+            if replace:
+                shutil.rmtree(final, ignore_errors=True)
             if not final.exists():
                 draft.rename(final)
                 _flush_folder(final.parent)
@@ -134,13 +144,13 @@ class Store:
                 ) from error
             yield
 
-    def collect(self) -> None:
-        """Delete drafts, and the tables and models that the last runs do not name."""
+    def collect(self, kept_runs: int = KEPT_RUNS) -> None:
+        """Delete drafts, and the tables and models that the last `kept_runs` runs do not name."""
         runs = sorted((self.root / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime)
         current = self.require_current().run_id
         kept = [path for path in runs if path.stem == current] + [
             path for path in reversed(runs) if path.stem != current
-        ][: KEPT_RUNS - 1]
+        ][: kept_runs - 1]
         named = {
             (name, key)
             for path in kept
@@ -155,9 +165,10 @@ class Store:
             for path in kept
             for goal, version in json.loads(path.read_bytes())["models"].items()
         }
-        for folder in (self.root / "models").glob("*/*"):
-            if (folder.parent.name, folder.name) not in models:
-                shutil.rmtree(folder, ignore_errors=True)
+        for path in (self.root / "models").glob("*/*"):
+            if (path.parent.name, path.name.removesuffix(MARK)) in models:
+                continue
+            path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
         for path in set(runs) - set(kept):
             path.unlink(missing_ok=True)
 

@@ -87,6 +87,11 @@ def known_before(known_at: Any, as_of: Any) -> Any:
     return known_at < as_of
 
 
+def before_erasure(event_time: Any, erased_at: Any) -> Any:
+    """Say whether a row is of the time before an erasure, and so says nothing of the erased."""
+    return event_time < erased_at
+
+
 def within_lookback(event_time: Any, as_of: Any, window: Window) -> Any:
     """Say whether an event known at `as_of` lies in `[as_of - window, as_of)`."""
     return event_time >= as_of - window.micros

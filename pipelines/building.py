@@ -27,7 +27,7 @@ from pipelines.people import consents_now, profile_changes, profiles_table
 from pipelines.scoring import SCORES, columns_of
 from pipelines.stages import Bench, Plan, described, everything_known
 from serving.exports.columns import fields_of
-from serving.exports.deliveries import carried
+from serving.exports.deliveries import carried, unerased
 from serving.exports.files import Origin, deliver, stage, staged_in
 from serving.exports.rows import Export, Published
 from serving.exports.rows import build as build_export
@@ -38,7 +38,8 @@ from serving.segments.diff import build as build_memberships
 from serving.segments.membership import evaluate
 
 PROFILES, LISTS, ONLINE = "profiles", "lists", "online"
-PROFILES_VERSION = LISTS_VERSION = ONLINE_VERSION = 1
+PROFILES_VERSION = LISTS_VERSION = 1
+ONLINE_VERSION = 2
 
 
 def write_profiles(bench: Bench, plan: Plan) -> str:
@@ -140,7 +141,9 @@ class _Lists:
         memberships, counts = build_memberships(
             now, self.profiles, self._before(LISTS, "memberships"), changes, self.plan.as_of
         )
-        deliveries = carried(self._before(LISTS, "deliveries"), changes)
+        deliveries = unerased(
+            carried(self._before(LISTS, "deliveries"), changes), self.bench.leaving
+        )
         facts["segments"] = {name: asdict(count) for name, count in counts.items()}
         facts["exports"] = []
         for export in self._exports(memberships, deliveries, run_id, folder):
@@ -246,7 +249,12 @@ def _meta(bench: Bench, plan: Plan, inputs: Inputs) -> dict[str, Any]:
             "eligible_words": words(goal.eligible),
             "expires_at": plan.as_of + life,
         }
-    return {"project": bench.workspace.project.project, "as_of": plan.as_of, "goals": goals}
+    return {
+        "project": bench.workspace.project.project,
+        "as_of": plan.as_of,
+        "goals": goals,
+        "erasures": bench.store.facts(UNITED, bench.united)["erasures"],
+    }
 
 
 def _records(bench: Bench, inputs: Inputs, lists: str) -> Iterator[ProfileRecord]:

@@ -17,7 +17,14 @@ from features.sources import ingest
 from features.sources.files import discover
 from pipelines.building import segment_vocabulary
 from pipelines.runner import Reporter
-from pipelines.stages import Bench, default_as_of, earliest_event, everything_known, unify
+from pipelines.stages import (
+    Bench,
+    default_as_of,
+    earliest_event,
+    everything_known,
+    read_file,
+    unify,
+)
 from pipelines.workspace import Workspace
 from serving.exports.columns import check_exports
 from serving.segments.definitions import compile_segments
@@ -110,14 +117,8 @@ def _check_sources(bench: Bench, found: Usability) -> dict[str, list[str]]:
 
 
 def _read(bench: Bench, source: Source) -> list[str]:
-    project = bench.workspace.project
-    keys = []
-    for file in discover(source, bench.workspace.folder):
-        key = ingest.part_key(project, file)
-        if bench.due("ingest", ingest.TABLE, key, f"reading {file.path.name}"):
-            ingest.ingest_file(bench.engine, bench.store, project, file, key)
-        keys.append(key)
-    return keys
+    files = discover(source, bench.workspace.folder)
+    return [read_file(bench, file, file.path.name) for file in files]
 
 
 def _judge_rows(source: Source, facts: list[dict[str, Any]], found: Usability) -> None:

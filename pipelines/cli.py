@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -221,6 +221,48 @@ def profile(
 
     found = describe(_open(context), identity)
     print(json.dumps(found, default=str)) if as_json else print_person(found)
+
+
+@app.command()
+def forget(
+    context: typer.Context,
+    identity: Annotated[
+        str, typer.Argument(help="namespace:value of the person; personal data raw or hashed")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to go on.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would go, and erase nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase a person everywhere, and print a receipt.
+
+    The whole person: every identity of the profile, their events, scores, memberships and rows in
+    delivered files. Other people's events on a shared device stay. Old files that are read again
+    bring nobody back; what the person does from now on counts.
+
+    Examples: `likelier -p shop forget customer:C100965 --dry-run` ·
+    `likelier -p shop forget email:ann@example.com --yes`
+    """
+    from pipelines.forgetting import Found
+    from pipelines.forgetting import forget as erase
+    from pipelines.printing import print_found, print_receipt
+
+    def confirm(found: Found) -> bool:
+        if dry_run and as_json:
+            print(json.dumps(found.body()))
+        elif not as_json:
+            print_found(found)
+        return not dry_run and (yes or typer.confirm("Erase all of this for good?", err=True))
+
+    # A question must not be drawn over by a progress display.
+    with _progress() if yes and not dry_run else nullcontext(lambda stage, text: None) as report:
+        receipt = erase(_open(context), identity, confirm, report)
+    if receipt is None:
+        if not dry_run:
+            raise typer.Exit(1)
+        return
+    print(json.dumps(receipt)) if as_json else print_receipt(receipt)
 
 
 @app.command()

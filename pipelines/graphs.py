@@ -15,6 +15,7 @@ from features.identity.who import Link, WhoIsWho, around
 from features.project_file import parse_identity
 from features.sources.unite import TABLE as UNITED
 from features.store import write_whole
+from pipelines.erasing import hidden
 from pipelines.graph_drawing import NoSuchPicture, picture
 from pipelines.workspace import Workspace
 from serving.api.errors import UnknownIdentity
@@ -92,7 +93,7 @@ def published(workspace: Workspace, asked: str) -> Shown:
     identity = in_body(asked, rules, "identity").identity
     graph = Graph(workspace.store, manifest.tables[UNITED], rules)
     who = identity and around(graph, identity, manifest.as_of)
-    if not identity or not who:
+    if not identity or not who or hidden(workspace, manifest, identity):
         raise UnknownIdentity(
             f"Nobody is known as {asked.partition(':')[0]}:… with that value.",
             hint="An identity is known from the first published run that read a row with it.",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from features.behavior.scene import People
-from features.store import key_of
+from features.store import Manifest, key_of
 from pipelines.stages import (
     Bench,
     Described,
@@ -205,3 +205,14 @@ def bundle_of(bench: Bench, goal: str, trained: str) -> Bundle:
     """Return the bundle that a trained version names."""
     version = bench.store.facts(TRAINED, trained)["version"]
     return Bundle.load(bench.workspace.bundle_folder(goal, version))
+
+
+def models_before(bench: Bench, manifest: Manifest) -> dict[str, str]:
+    """Return the trained versions of an earlier run, by goal, of the goals there still are."""
+    keys = {
+        bench.store.facts(TRAINED, key)["version"]: key
+        for key in manifest.tables[TRAINED].split("+")
+        if key
+    }
+    goals = [goal.name for goal in bench.workspace.project.goals]
+    return {goal: keys[manifest.models[goal]] for goal in goals if goal in manifest.models}

@@ -13,6 +13,7 @@ from features import time
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest
 from pipelines.building import LISTS, PROFILES, plain
+from pipelines.erasing import hidden
 from pipelines.scoring import SCORES
 from pipelines.workspace import Workspace
 from serving.api.errors import UnknownIdentity
@@ -28,7 +29,7 @@ def describe(workspace: Workspace, asked: str) -> dict[str, Any]:
     profiles = _read(workspace, manifest, PROFILES, "profiles")
     index = _read(workspace, manifest, UNITED, "identity_index")
     row = _profile_of(profiles, identity)
-    if row is None:
+    if row is None or hidden(workspace, manifest, identity):
         raise UnknownIdentity(
             f"Nobody is known as {asked.partition(':')[0]}:… with that value.",
             hint="An identity is known from the first published run that read a row with it.",

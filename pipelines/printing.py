@@ -16,6 +16,7 @@ from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from pipelines.checking import Usability
+    from pipelines.forgetting import Found
     from pipelines.graphs import Shown
     from pipelines.runner import Outcome
 
@@ -84,6 +85,7 @@ def _print_sources(sources: dict[str, Any]) -> None:
         page.print(
             f"{name}: {found['rows']:,} rows read = {found['accepted']:,} accepted + "
             f"{found['duplicates']:,} duplicates + {refused:,} quarantined"
+            + (f" + {found['erased']:,} erased" if found["erased"] else "")
         )
         for code, count in found["quarantined"].items():
             page.print(f"  {count:,} {code}")
@@ -197,6 +199,32 @@ def print_person(found: dict[str, Any]) -> None:
         shown = ", ".join(f"{name}={value}" for name, value in rest.items())
         table.add_row(event["event_time"], event["event_type"], event["source"], shown)
     page.print(table)
+
+
+def print_found(found: Found) -> None:
+    """Print what there is of a person, without naming them."""
+    body = found.body()
+    _print_counts(body["counts"])
+    for file, rows in body["files"].items():
+        page.print(f"File: {file}: {rows:,} rows", soft_wrap=True)
+
+
+def print_receipt(receipt: dict[str, Any]) -> None:
+    """Print what an erasure took away."""
+    page.print(f"[bold]Erased[/] at {receipt['erased_at']}, receipt {receipt['erasure']}")
+    _print_counts(receipt["counts"])
+    for file in receipt["files_rewritten"]:
+        page.print(f"File rewritten: {file}", soft_wrap=True)
+    for model in receipt["models_trained_on_them"]:
+        page.print(
+            f"[yellow]{model['goal']}:[/] model {model['version']} had learnt from them; "
+            "`likelier run` trains it anew"
+        )
+
+
+def _print_counts(counts: Mapping[str, int]) -> None:
+    shown = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items() if n)
+    page.print(f"Rows: {shown}", soft_wrap=True)
 
 
 def print_findings(usability: Usability) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from features import time
+from features.engine import Engine
 from features.errors import LikelierError, did_you_mean
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, key_of
@@ -29,16 +30,26 @@ from pipelines.building import (
     write_online,
     write_profiles,
 )
-from pipelines.learning import TRAINED, lessons, population, train_goal
+from pipelines.erasing import clear_temporary, erased_from, finish
+from pipelines.learning import (
+    TRAINED,
+    bundle_of,
+    lessons,
+    models_before,
+    population,
+    train_goal,
+)
 from pipelines.scoring import SCORES, score_everyone
 from pipelines.stages import (
     FEATURES,
     STAGES,
     Bench,
     Due,
+    Plan,
     default_as_of,
     earliest_event,
     ingest_all,
+    plan_as_before,
     plan_features,
     unify,
 )
@@ -94,7 +105,7 @@ def run(
     _check_stages(only, start)
     _raise_first(check_exports(workspace.project))
     started = clock.monotonic()
-    with workspace.store.lock(), workspace.engine() as engine:
+    with workspace.store.lock(), _engine(workspace) as engine:
         bench = Bench(workspace, engine)
         if start:
             published = workspace.store.current()
@@ -103,8 +114,25 @@ def run(
         if manifest is None:
             return Outcome(None, bench.made, [], clock.monotonic() - started)
         files = deliver_files(workspace.store, workspace.folder, manifest, workspace.project)
-        workspace.store.collect()
+        finish(workspace, bench.erasures, manifest)
     return Outcome(manifest, bench.made, files, clock.monotonic() - started)
+
+
+def _engine(workspace: Workspace) -> Engine:
+    clear_temporary(workspace)
+    return workspace.engine()
+
+
+def rebuild(bench: Bench, report: Reporter) -> Manifest:
+    """Publish the published run anew, at its as_of and by its models, on what stands in the store.
+
+    Nothing is trained: for when people are taken out and must be gone at once.
+    """
+    published = bench.store.require_current()
+    again = _Run(bench, published.as_of, None, report, published).do()
+    manifest = published if again is None else again
+    deliver_files(bench.store, bench.workspace.folder, manifest, bench.workspace.project)
+    return manifest
 
 
 def explain(workspace: Workspace, as_of: int | None = None) -> list[tuple[str, str, str]]:
@@ -139,8 +167,17 @@ def _raise_first(problems: list[LikelierError]) -> None:
 class _Run:
     """The stages in order, over one bench."""
 
-    def __init__(self, bench: Bench, as_of: int | None, only: str | None, report: Reporter) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        as_of: int | None,
+        only: str | None,
+        report: Reporter,
+        before: Manifest | None = None,
+    ) -> None:
+        """`before`: the run whose models are used again; None trains what is due."""
         self.bench, self.asked, self.only, self.report = bench, as_of, only, report
+        self.trained = models_before(bench, before) if before else None
 
     def do(self) -> Manifest | None:
         """Do the stages; return the published manifest, or None when stopped before the end."""
@@ -156,13 +193,14 @@ class _Run:
         if self.only == "unify":
             return None
         self._enter("features")
-        plan = plan_features(bench, as_of)
-        learnt = lessons(bench, plan)
+        plan = self._plan(as_of)
+        learnt = lessons(bench, plan) if self.trained is None else []
         everyone = population(bench, plan) if plan.goals else ""
         if self.only == "features":
             return None
         self._enter("train")
         models = {lesson.goal.name: train_goal(bench, plan, lesson, everyone) for lesson in learnt}
+        models |= self.trained or {}
         if self.only == "train":
             return None
         self._enter("score")
@@ -190,6 +228,13 @@ class _Run:
         }  # fmt: skip
         return self._publish(run_id, as_of, tables, models)
 
+    def _plan(self, as_of: int) -> Plan:
+        if not self.trained:
+            return plan_features(self.bench, as_of)
+        # The models of one run are all made for the columns of one plan.
+        some = bundle_of(self.bench, *next(iter(self.trained.items())))
+        return plan_as_before(self.bench, as_of, list(self.trained), some.definitions)
+
     def _enter(self, stage: str) -> None:
         self.report(stage, "")
         self.bench.say = lambda text: self.report(stage, text)
@@ -213,7 +258,8 @@ class _Run:
         project = self.bench.workspace.project
         described = project.model_dump(mode="json", include={"segments", "destinations", "project"})
         anew = self.bench.salt("segment") or self.bench.salt("export")
-        return key_of("run", RUN_VERSION, described, inputs.profiles, inputs.scores, anew)
+        made_of = (inputs.profiles, inputs.scores, len(self.bench.erasures))
+        return key_of("run", RUN_VERSION, described, *made_of, anew)
 
     def _publish(
         self, run_id: str, as_of: int, tables: dict[str, str], models: dict[str, str]
@@ -235,17 +281,18 @@ class _Run:
         united = store.facts(UNITED, self.bench.united)
         for source, rows in united["rows"].items():
             quarantined = united["quarantined"][source]
-            accepted = united["accepted"][source]
+            accepted, erased = united["accepted"][source], united["erased"][source]
             facts[source] = {
                 "rows": rows,
                 "accepted": accepted,
-                "duplicates": rows - accepted - sum(quarantined.values()),
+                "duplicates": rows - accepted - erased - sum(quarantined.values()),
                 "quarantined": quarantined,
+                "erased": erased,
             }
         lists = store.facts(LISTS, tables[LISTS])
         scored = store.facts(SCORES, tables[SCORES])
         goals = {
-            goal: store.facts(TRAINED, key) | {"scored": scored[goal]}
+            goal: self._with_mark(goal, store.facts(TRAINED, key)) | {"scored": scored[goal]}
             for goal, key in models.items()
         }
         return {
@@ -256,3 +303,14 @@ class _Run:
             "exports": lists["exports"],
             "profile_changes": lists["changes"],
         }
+
+    def _with_mark(self, goal: str, facts: dict[str, Any]) -> dict[str, Any]:
+        """Return the facts of a model, with a warning where people it learnt from were erased."""
+        marked = set(erased_from(self.bench.workspace, goal, facts["version"]))
+        waiting = self.bench.leaving.records
+        marked |= {each.id for each in waiting if (goal, facts["version"]) in each.models}
+        if not marked:
+            return facts
+        some = "a person who was" if len(marked) == 1 else f"{len(marked)} people who were"
+        warning = f"learnt from {some} erased since; `likelier run` trains it anew"
+        return facts | {"warnings": [*facts["warnings"], warning]}

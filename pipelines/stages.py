@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features import time
-from features.behavior.catalogue import Behaviour, catalogue, observe, to_json
+from features.behavior.catalogue import Behaviour, catalogue, from_json, observe, to_json
 from features.behavior.definitions import Definition
 from features.behavior.log import log_as_known, open_log, vocabulary_of
 from features.behavior.scene import Log, People, scene_of
@@ -24,9 +24,11 @@ from features.behavior.table import matrix_of, render
 from features.conditions import Vocabulary, uses
 from features.conditions.table import matches
 from features.engine import Engine
+from features.erasures import Erasures, open_erasures
 from features.identity.graph import Graph
 from features.sources import ingest
-from features.sources.files import discover
+from features.sources.files import SourceFile, discover
+from features.sources.purge import lags, purge_part
 from features.sources.unite import TABLE as UNITED
 from features.sources.unite import gather, unite, united_key
 from features.store import Store, key_of
@@ -66,6 +68,7 @@ class Bench:
     dry: bool = False
     made: dict[str, int] = field(default_factory=dict)
     united: str = ""
+    _erasures: Erasures | None = None
     _graph: Graph | None = None
     _log: Log | None = None
 
@@ -82,11 +85,27 @@ class Bench:
         """Say whether a version must be made, and tell the user that it is being made."""
         if self.store.has(table, key):
             return False
+        self.must(stage, what)
+        return True
+
+    def must(self, stage: str, what: str) -> None:
+        """Count what is made whether or not a version of it stands, and tell the user."""
         if self.dry:
             raise Due(stage, what)
         self.say(what)
         self.made[stage] = self.made.get(stage, 0) + 1
-        return True
+
+    @property
+    def erasures(self) -> Erasures:
+        """Who was erased from the store."""
+        if self._erasures is None:
+            self._erasures = Erasures.read(self.store.root)
+        return self._erasures
+
+    @property
+    def leaving(self) -> Erasures:
+        """Those of them whose erasure is not complete: whatever names them is to go."""
+        return open_erasures(self.store.root, self.erasures)
 
     @property
     def graph(self) -> Graph:
@@ -120,12 +139,21 @@ def ingest_all(bench: Bench) -> dict[str, list[str]]:
         files = discover(source, workspace.folder)
         keys[source.name] = []
         for number, file in enumerate(files, 1):
-            part = ingest.part_key(workspace.project, file, bench.salt("ingest"))
-            what = f"reading {source.name} {number}/{len(files)}: {file.path.name}"
-            if bench.due("ingest", ingest.TABLE, part, what):
-                ingest.ingest_file(bench.engine, bench.store, workspace.project, file, part)
-            keys[source.name].append(part)
+            what = f"{source.name} {number}/{len(files)}: {file.path.name}"
+            keys[source.name].append(read_file(bench, file, what))
     return keys
+
+
+def read_file(bench: Bench, file: SourceFile, what: str) -> str:
+    """Read a file that is new or changed; return its part's version, without whom was erased."""
+    project, store = bench.workspace.project, bench.store
+    part = ingest.part_key(project, file, bench.salt("ingest"))
+    if bench.due("ingest", ingest.TABLE, part, f"reading {what}"):
+        ingest.ingest_file(bench.engine, store, project, file, part, bench.erasures)
+    elif lags(store, part, bench.erasures):
+        bench.must("ingest", f"erasing from {what}")
+        purge_part(bench.engine, store, project, part, bench.erasures)
+    return part
 
 
 def unify(bench: Bench, parts: dict[str, list[str]]) -> str:
@@ -214,6 +242,20 @@ def plan_features(bench: Bench, as_of: int, goals: Sequence[str] | None = None) 
         if goals is None or goal.name in goals
     )
     return Plan(as_of, behaviour, definitions, compiled)
+
+
+def plan_as_before(
+    bench: Bench, as_of: int, goals: Sequence[str], manifest: Sequence[dict[str, Any]]
+) -> Plan:
+    """Return the plan of a run that measures what an earlier one did, whatever the data hold now.
+
+    `manifest` is that plan's, as a model bundle has it: its columns, in its order.
+    """
+    bench.look_from(as_of)
+    project, vocabulary = bench.workspace.project, everything_known(bench)
+    compiled = tuple(compile_goal(g, vocabulary) for g in project.goals if g.name in goals)
+    behaviour = observe(bench.engine, bench.log, project.features, as_of)
+    return Plan(as_of, behaviour, tuple(from_json(each) for each in manifest), compiled)
 
 
 def feature_table(bench: Bench, plan: Plan, moment: int, goals: Sequence[CompiledGoal]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from features.engine import Engine
 from features.project_file import load
 from features.settings import Project
-from features.store import Store
+from features.store import MARK, Store
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Workspace:
         return Engine(
             threads=how.threads,
             memory_limit=how.memory_limit,
-            temporary=self.store.root / "temporary",
+            temporary=self.temporary,
         )
 
     @property
@@ -48,6 +48,15 @@ class Workspace:
         """Where MLflow keeps artifacts; a relative path is the project folder's."""
         place = self.project.mlflow.artifacts
         return place if "://" in place else str((self.folder / place).resolve())
+
+    @property
+    def temporary(self) -> Path:
+        """Where engines spill what does not fit into memory."""
+        return self.store.root / "temporary"
+
+    def mark_of(self, goal: str, version: str) -> Path:
+        """Return the file that says who of those a bundle learnt from was erased since."""
+        return self.bundle_folder(goal, version + MARK)
 
     def bundle_folder(self, goal: str, version: str) -> Path:
         """Return the folder of a bundle, whether or not it exists."""

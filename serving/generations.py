@@ -11,9 +11,10 @@ import logging
 import threading
 import time
 
+from features.erasures import Erasures, ledger_state
 from features.errors import LikelierError
 from features.store import Store
-from serving.scorer import Scorer
+from serving.scorer import Asked, Scorer
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class Generations:
         self.loaded = 0
         self.failed = 0
         self._scorer: Scorer | None = None
+        self._erasures = Erasures()
+        self._ledger: tuple[int, int] = (0, 0)
         self._refused: tuple[str, float] = ("", 0.0)
         self._every = every_seconds
         self._ending = threading.Event()
@@ -59,6 +62,17 @@ class Generations:
             )
         return scorer
 
+    def known(self, asked: Asked, scorer: Scorer) -> Asked:
+        """Return who is asked about: nobody, while a generation made before their erasure serves.
+
+        The next generation no longer has them, or has what they did since.
+        """
+        if asked.identity is None or not len(self._erasures):
+            return asked
+        if self._erasures.place(asked.identity) > scorer.erasures:
+            return Asked(asked.said, None)
+        return asked
+
     def start(self) -> None:
         """Load what is published now, then follow the store."""
         self.look()
@@ -72,7 +86,8 @@ class Generations:
         self._scorer = None
 
     def look(self) -> None:
-        """Take up the published run if it is not the one that serves."""
+        """Take up the published run if it is not the one that serves, and new erasures."""
+        self._read_erasures()
         run_id = self._published()
         refused, when = self._refused
         recently = run_id == refused and time.monotonic() - when < RETRY_SECONDS
@@ -88,6 +103,15 @@ class Generations:
         else:
             self.loaded += 1
             log.info("Serving run %s", run_id)
+
+    def _read_erasures(self) -> None:
+        ledger = ledger_state(self.store.root)
+        if ledger == self._ledger:
+            return
+        try:
+            self._erasures, self._ledger = Erasures.read(self.store.root), ledger
+        except (LikelierError, OSError, ValueError) as error:
+            log.error("The erasure ledger cannot be read: %s", error)
 
     def _published(self) -> str:
         try:

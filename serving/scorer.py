@@ -154,6 +154,8 @@ class Scorer:
         self.online = online
         self.goals = {goal.name: goal for goal in goals}
         self.as_of = int(online.meta["as_of"])
+        self.erasures = int(online.meta.get("erasures", 0))
+        """How many erasures this generation was made after."""
 
     @classmethod
     def load(cls, store: Store, manifest: Manifest) -> Scorer:

@@ -1,8 +1,8 @@
 """The `served` log: a sample of the answers given, kept to be compared with what happened.
 
-One file of JSON lines a worker process, one line a person and goal. Lines are written by a thread
-of their own from a bounded queue: when it is full they are dropped and counted, and no request
-waits.
+Files of JSON lines, each of one worker process: one line a person and goal. Lines are written by a
+thread of their own from a bounded queue: when it is full they are dropped and counted, and no
+request waits. A worker whose file was rewritten (`purge_served`) goes on in a new one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from features.erasures import Erasures
+from features.store import write_whole
 from features.time import format_instant
 from serving.scorer import Answer
 
@@ -80,7 +82,7 @@ class ServedLog:
         file: BinaryIO | None = None
         while (entry := self._waiting.get()) is not None:
             try:
-                file = file or self._new_file(entry.time)
+                file = self._standing(file) or self._new_file(entry.time)
                 file.writelines(_lines(entry))
                 if self._waiting.empty():
                     file.flush()
@@ -92,9 +94,42 @@ class ServedLog:
         if file:
             file.close()
 
+    def _standing(self, file: BinaryIO | None) -> BinaryIO | None:
+        """Return the open file, or None when it was rewritten or taken away meanwhile."""
+        if file and not os.fstat(file.fileno()).st_nlink:
+            file.close()
+            return None
+        return file
+
     def _new_file(self, now: int) -> BinaryIO:
         self.folder.mkdir(parents=True, exist_ok=True)
         return (self.folder / f"{now}-{os.getpid()}.jsonl").open("ab")
+
+
+def purge_served(folder: Path, erasures: Erasures, dry: bool = False) -> int:
+    """Take the lines of erased people out of the log in `folder`; return how many there were.
+
+    A line broken off cannot be judged and goes as well. `dry` changes nothing.
+    """
+    found = 0
+    for path in sorted(folder.glob("*.jsonl")):
+        lines = path.read_bytes().splitlines(keepends=True)
+        judged = [_erased(line, erasures) for line in lines]
+        found += judged.count(True)
+        if dry or not any(each is not False for each in judged):
+            continue
+        kept = [line for line, each in zip(lines, judged, strict=True) if each is False]
+        write_whole(path, b"".join(kept))
+    return found
+
+
+def _erased(line: bytes, erasures: Erasures) -> bool | None:
+    """Say whether a line is of somebody erased since; None when it cannot be read."""
+    try:
+        said = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return any(erasures.place(said[n]) for n in ("identity", "profile_id") if said[n])
 
 
 def _lines(entry: _Entry) -> Iterator[bytes]:

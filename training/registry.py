@@ -23,6 +23,7 @@ from training.bundle import Bundle
 
 CHAMPION = "champion"
 FINGERPRINT_TAG = "bundle"
+VERSION_TAG = "bundle_version"
 PROMOTED_TAG = "promoted"
 MODEL_FILE = Path(__file__).with_name("pyfunc_model.py")
 REQUIREMENTS = ("mlflow", "lightgbm", "numpy", "pandas", "scipy")
@@ -77,6 +78,16 @@ class Registry:
                 found = _register(mlflow, name, uri, run.info.run_id, bundle)
             _promote_once(mlflow, found)
         return found
+
+    def mark(self, goal: str, bundle_version: str, tag: str, value: str) -> int:
+        """Tag every registered version that is this bundle; return how many there are."""
+        with self._mlflow() as mlflow:
+            name, client = f"{self.project}.{goal}", mlflow.MlflowClient()
+            wanted = f"name = '{name}' and tags.`{VERSION_TAG}` = '{bundle_version}'"
+            found = list(client.search_model_versions(wanted))
+            for each in found:
+                client.set_model_version_tag(name, each.version, tag, value)
+        return len(found)
 
     def bundle_of(self, goal: str, directory: Path, alias: str = CHAMPION) -> Bundle:
         """Download the bundle of `PROJECT.GOAL@alias` under `directory` and load it."""
@@ -178,7 +189,7 @@ def _signature(names: Sequence[str]) -> Any:
 
 
 def _register(mlflow: Any, name: str, uri: str, run_id: str, bundle: Bundle) -> RegisteredVersion:
-    tags = {FINGERPRINT_TAG: bundle.fingerprint, "bundle_version": bundle.version}
+    tags = {FINGERPRINT_TAG: bundle.fingerprint, VERSION_TAG: bundle.version}
     with redirect_stderr(StringIO()):  # MLflow announces it there, over a progress display
         made = mlflow.register_model(uri, name, tags=tags)
     return RegisteredVersion(name, str(made.version), run_id)

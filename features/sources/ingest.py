@@ -2,7 +2,8 @@
 
 Grain in: a row of the file. Grain out: `accepted.parquet` has one row per usable row, and
 `quarantine.parquet` one per refused row: `row` (from 1, the header not counted), `code`, `value`
-(what was at fault; null where it may be personal). Rows read = accepted + quarantined, always.
+(what was at fault; null where it may be personal). Rows read = accepted + quarantined + erased,
+always: rows of people erased since they happened are dropped (`features.sources.erased`).
 
 Accepted columns: `event_id`, `event_time`, `known_at` (int64 microseconds), `local_day`,
 `event_type` (null in records), `id_<namespace>` (text `namespace:value`, SHA-256 for pii),
@@ -28,18 +29,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.engine import LINE, Engine, json_has, json_values
+from features.erasures import Erasures
 from features.errors import SourceError
 from features.settings import Project, Source
+from features.sources.erased import veiled, without_erased
 from features.sources.errors import BadMapping
 from features.sources.expressions import columns_of, compile_expression, unreadable
 from features.sources.files import SourceFile
 from features.sources.meaning import instants, meaning
 from features.store import Store, key_of
 
-VERSION = 2
+VERSION = 3
 TABLE = "parts"
 MAX_IDENTITY = 1_024
 CONTACTS = pa.schema([("identity", pa.string()), ("raw", pa.string()), ("known_at", pa.int64())])
+NOBODY = Erasures()
+"""No erasure was ever asked for."""
 SAMPLE = 1_000
 """Rows of JSON looked at for a key before all are."""
 
@@ -57,13 +62,33 @@ def part_key(project: Project, file: SourceFile, again: str = "") -> str:
     )  # fmt: skip
 
 
-def ingest_file(engine: Engine, store: Store, project: Project, file: SourceFile, key: str) -> None:
-    """Read, map and judge one file into the store as version `key`."""
+def ingest_file(
+    engine: Engine,
+    store: Store,
+    project: Project,
+    file: SourceFile,
+    key: str,
+    erasures: Erasures = NOBODY,
+) -> None:
+    """Read, map and judge one file into the store as version `key`, without whom was erased."""
     raw = _read(engine, file)
     rejects = engine.rejected()
     mapped = engine.hold(_mapped(engine, raw, file, project))
-    with store.writing(TABLE, key) as (folder, facts):
-        facts.update(_write(engine, mapped, rejects, folder))
+    identity = project.identity
+    with (
+        store.writing(TABLE, key) as (folder, facts),
+        without_erased(engine, _judged(mapped), identity, erasures) as (judged, touched),
+    ):
+        bad = judged.filter(judged.code.notnull()).select("code", "value", row=judged[LINE])
+        refused = veiled(_quarantined(engine.arrow(bad), rejects), identity, erasures)
+        good = judged.filter(judged.code.isnull())
+        kept = good.filter(~good.erased).drop("code", "value", LINE, "erased")
+        _write_contacts(engine, kept, folder)
+        facts.update(write_part(engine, kept, refused, folder))
+        erased = count_erased(engine, good)
+        facts["rows"] = facts["accepted"] + refused.num_rows + erased
+        facts |= {"erased": erased, "erasures": len(erasures)}
+        facts["purged"] = len(erasures) if touched else 0
         facts.update(_absent_keys(engine, raw, file))
     engine.drop(mapped, raw)
 
@@ -183,36 +208,38 @@ def _blame(
     return error
 
 
-def _write(
-    engine: Engine, mapped: ir.Table, rejects: list[dict[str, Any]], folder: Path
-) -> dict[str, Any]:
-    """Divide judged rows into accepted and quarantined, and return the part's facts."""
+def _judged(mapped: ir.Table) -> ir.Table:
+    """Return mapped rows with the code of the rules that need their identities."""
     ids = [mapped[name] for name in mapped.columns if name.startswith("id_")]
     longest = ibis.greatest(*(column.length().fill_null(0) for column in ids), 0)
-    judged = mapped.mutate(
+    return mapped.mutate(
         code=mapped.code.coalesce(
             (longest == 0).ifelse(
                 "no_identity", (longest > MAX_IDENTITY).ifelse("identity_too_long", None)
             )
         )
     )
-    good = judged.filter(judged.code.isnull()).drop("code", "value", LINE)
-    bad = judged.filter(judged.code.notnull()).select("code", "value", row=judged[LINE])
-    quarantined = _quarantined(engine.arrow(bad), rejects)
-    pq.write_table(quarantined, folder / "quarantine.parquet", compression="zstd")
-    _write_contacts(engine, good, folder)
-    raws = [name for name in good.columns if name.startswith("raw_")]
-    accepted = engine.write(good.drop(*raws), folder / "accepted.parquet")
-    codes = [str(code) for code in quarantined["code"].to_pylist()]
+
+
+def write_part(engine: Engine, kept: ir.Table, refused: pa.Table, folder: Path) -> dict[str, Any]:
+    """Write accepted and quarantined rows into `folder`; return the facts that follow from them."""
+    pq.write_table(refused, folder / "quarantine.parquet", compression="zstd")
+    raws = [name for name in kept.columns if name.startswith("raw_")]
+    accepted = engine.write(kept.drop(*raws), folder / "accepted.parquet")
+    codes = [str(code) for code in refused["code"].to_pylist()]
     return {
-        "rows": accepted + len(codes),
         "accepted": accepted,
         "quarantined": {code: codes.count(code) for code in sorted(set(codes))},
-        "examples": {code: _example(quarantined, codes.index(code)) for code in sorted(set(codes))},
-        "types": _types(engine, good),
-        "newest": _newest(engine, good),
-        "events": _event_types(engine, good),
+        "examples": {code: _example(refused, codes.index(code)) for code in sorted(set(codes))},
+        "types": _types(engine, kept),
+        "newest": _newest(engine, kept),
+        "events": _event_types(engine, kept),
     }
+
+
+def count_erased(engine: Engine, rows: ir.Table) -> int:
+    """Return how many rows are marked `erased`."""
+    return int(engine.arrow(rows.erased.sum().as_table())[0][0].as_py() or 0)
 
 
 def _quarantined(judged: pa.Table, rejects: list[dict[str, Any]]) -> pa.Table:

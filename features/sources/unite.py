@@ -54,6 +54,12 @@ class Parts:
     keys: tuple[str, ...]
     facts: tuple[dict[str, Any], ...]
 
+    @property
+    def versions(self) -> list[tuple[str, int]]:
+        """What the rows of each part are a function of: its version, and who was purged from it."""
+        purged = (int(facts["purged"]) for facts in self.facts)
+        return list(zip(self.keys, purged, strict=True))
+
     def total(self, name: str) -> int:
         """Return the sum of a counted fact over the files."""
         return sum(int(facts[name]) for facts in self.facts)
@@ -70,9 +76,15 @@ def gather(store: Store, project: Project, keys: dict[str, list[str]]) -> list[P
         listed = tuple(keys[source.name])
         parts = Parts(source, listed, tuple(store.facts(PARTS, key) for key in listed))
         _refuse_absent_keys(parts)
-        if parts.total("accepted") == 0:
+        # A source may be left without rows by erasures, but not all of them.
+        if parts.total("accepted") == 0 and parts.total("erased") == 0:
             raise _no_rows(parts)
         gathered.append(parts)
+    if not any(parts.total("accepted") for parts in gathered):
+        raise NoRows(
+            "Every row that could be used is of a person who was erased since.",
+            hint="Add a file of other people, or of later days.",
+        )
     return gathered
 
 
@@ -114,7 +126,7 @@ def _no_rows(parts: Parts) -> LikelierError:
 
 def united_key(project: Project, gathered: list[Parts], again: str = "") -> str:
     """Return the version of the united tables of these parts."""
-    described = [[p.source.name, sorted(p.keys), p.source.constant] for p in gathered]
+    described = [[p.source.name, sorted(p.versions), p.source.constant] for p in gathered]
     settings = project.identity.model_dump(mode="json", include={"namespaces"})
     return key_of(TABLE, VERSION, described, settings, again)
 
@@ -151,6 +163,8 @@ class _Union:
         facts["events"] = {p.source.name: _events_of(p) for p in gathered}
         facts["rows"] = {p.source.name: p.total("rows") for p in gathered}
         facts["quarantined"] = {p.source.name: _codes(p) for p in gathered}
+        facts["erased"] = {p.source.name: p.total("erased") for p in gathered}
+        facts["erasures"] = max(f["erasures"] for p in gathered for f in p.facts)
         facts["newest"] = {p.source.name: max(f["newest"]["known_at"] or 0 for f in p.facts)
                            for p in gathered}  # fmt: skip
 

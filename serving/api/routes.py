@@ -26,7 +26,7 @@ from serving.api.metrics import CONTENT_TYPE, Metrics
 from serving.api.openapi import document
 from serving.generations import Generations
 from serving.online import ProfileRecord
-from serving.scorer import Answer, Scorer
+from serving.scorer import Answer, Asked, Scorer
 from serving.served import ServedLog
 
 MOST_INLINE = 8
@@ -91,7 +91,8 @@ class Api:
 
     async def _answers(self, question: bodies.Question) -> list[Answer]:
         scorer = self.generations.current()
-        work = (question.asked, question.goals, question.factors)
+        asked = tuple(self.generations.known(each, scorer) for each in question.asked)
+        work = (asked, question.goals, question.factors)
         if len(question.asked) > MOST_INLINE:
             answers = await run_in_threadpool(scorer.answer, *work)
         else:
@@ -103,7 +104,7 @@ class Api:
 
     def _profile(self, request: Request, scorer: Scorer) -> ProfileRecord:
         identity = in_url(request.path_params["identity"], self.project.identity)
-        found = scorer.profile(identity)
+        found = scorer.profile(self.generations.known(Asked("", identity), scorer).identity)
         if found is None:
             raise UnknownIdentity(
                 "No profile holds this identity.",

@@ -1,7 +1,8 @@
 """The log of deliveries: for every export and member, sent, held out or left out.
 
-Rows are only added. The ids of earlier rows are moved to their successors once a run, so a person
-is found under the id they have now; the files themselves keep the ids of their day.
+Rows are only added, and taken away only when a person is erased. The ids of earlier rows are moved
+to their successors once a run, so a person is found under the id they have now; the files
+themselves keep the ids of their day.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from features.erasures import Erasures
 from features.settings import Destination
 from features.time import MICROS_PER_SECOND
 from serving.segments.successors import moved
@@ -40,6 +43,15 @@ def carried(previous: pa.Table | None, changes: pa.Table) -> pa.Table:
         return DELIVERIES.empty_table()
     place = previous.schema.get_field_index("profile_id")
     return previous.set_column(place, "profile_id", moved(previous["profile_id"], changes))
+
+
+def unerased(deliveries: pa.Table, erasures: Erasures) -> pa.Table:
+    """Return the deliveries without those of erased people."""
+    if not len(erasures):
+        return deliveries
+    ids = deliveries["profile_id"].unique().to_pylist()
+    kept = pa.array([who for who in ids if not erasures.place(who)], pa.string())
+    return deliveries.filter(pc.is_in(deliveries["profile_id"], kept))
 
 
 def file_name(segment: str, destination: Destination, as_of: int) -> str:

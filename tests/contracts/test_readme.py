@@ -103,7 +103,7 @@ def quarantine_codes() -> set[str]:
     return (
         found
         | set(re.findall(r'"code": "([a-z_]+)"', text))
-        | set(re.findall(r'"((?:no|identity)_[a-z_]+)"', section_of_code(text, "def _write(")))
+        | set(re.findall(r'"((?:no|identity)_[a-z_]+)"', section_of_code(text, "def _judged(")))
     )
 
 

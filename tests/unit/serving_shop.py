@@ -133,6 +133,7 @@ def publish(
     as_of: int = AS_OF,
     people: Iterable[ProfileRecord] = PEOPLE,
     seed: int = 0,
+    erasures: int = 0,
 ) -> Store:
     """Publish one run: bundles, an online store, and the pointer to them."""
     store = Store(folder / ".likelier")
@@ -141,7 +142,7 @@ def publish(
         each.save(store.root / "models" / each.goal / each.version)
     rows = ((goal, person, vector) for (goal, person), vector in vectors(seed).items())
     with store.writing("online", run_id) as (draft, _):
-        write_generation(draft, meta(bundles, as_of), people, rows)
+        write_generation(draft, meta(bundles, as_of) | {"erasures": erasures}, people, rows)
     models = {each.goal: each.version for each in bundles}
     store.publish(Manifest(run_id, as_of, {"online": run_id}, models))
     return store

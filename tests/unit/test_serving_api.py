@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
+from features.erasures import record
 from features.time import MICROS_PER_DAY
 from serving.api import create_app
 from serving.generations import Generations
@@ -296,6 +297,29 @@ def test_what_was_served_is_logged_without_raw_personal_data(tmp_path):
     assert (first["identity"], first["status"]) == (f"email:{ANN_EMAIL}", "scored")
     assert (second["identity"], second["status"]) == ("cookie:c2", "not_eligible")
     assert "ann@example.org" not in file.read_text()
+
+
+def test_whoever_is_erased_is_nobody_at_once_and_not_after_a_run_that_knows_of_it(tmp_path):
+    store = publish(tmp_path)
+    with serving(tmp_path) as client:
+        assert score(client, identity="customer:ann").json()["known"]
+        record(store.root, 1, ["customer:ann", "cookie:c1"], {}, [])
+        end = time.monotonic() + 10
+        while score(client, identity="customer:ann").json()["profile_id"] is not None:
+            assert time.monotonic() < end, "The erasure was not taken up"
+            time.sleep(0.05)
+        said = score(client, identity="cookie:c1").json()
+        assert {each["status"] for each in said["scores"].values()} == {"no_history"}
+        assert client.get("/profiles/customer%3Aann").status_code == 404
+        assert score(client, identity="customer:3").json()["known"]
+        served = (tmp_path / ".likelier" / "served").glob("*.jsonl")
+        # Asking about the erased leaves no new trace of them.
+        assert "cookie:c1" not in "".join(file.read_text() for file in served)
+        # They acted anew, and this run was made after the erasure.
+        publish(tmp_path, "run-2", as_of=AS_OF + MICROS_PER_DAY, erasures=1)
+        while score(client, identity="customer:ann").json()["profile_id"] is None:
+            assert time.monotonic() < end, "The new run was not taken up"
+            time.sleep(0.05)
 
 
 def test_no_cache_keeps_an_answer(client):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
+from features.erasures import Erasure, Erasures
 from features.time import parse_instant
 from serving.scorer import Asked, Scorer
-from serving.served import ServedLog
+from serving.served import ServedLog, purge_served
 from tests.unit.serving_shop import bundle, publish, vectors
 
 
@@ -101,3 +103,24 @@ def test_a_folder_that_cannot_be_written_is_counted_not_raised(scorer, tmp_path,
     log = log_all(tmp_path / "served", scorer.answer([Asked("a:b", "a:b")] * 3, ["churn"]), 1.0)
     assert (log.written, log.dropped) == (0, 3)
     assert caplog.text.count("cannot be written") == 1
+
+
+def test_lines_of_the_erased_go_and_the_log_goes_on_in_a_new_file(scorer, tmp_path):
+    log = ServedLog(tmp_path, 1.0)
+    log.start()
+    asked = [Asked(who, who) for who in ("customer:ann", "customer:3", "cookie:c1")]
+    for answer in scorer.answer(asked, ["churn"]):
+        log.offer(answer)
+    while log.written < 3:
+        time.sleep(0.01)
+    (tmp_path / "0-1.jsonl").write_bytes(b'{"time":"2024-01-01T00:00:00Z","identity":"customer:an')
+    keyed = Erasures(b"key")
+    one = Erasure("x", time.time_ns() // 1_000, (keyed.hash("customer:ann"),))
+    erasures = Erasures(b"key", (one,))
+    assert purge_served(tmp_path, erasures, dry=True) == 2
+    assert purge_served(tmp_path, erasures) == 2
+    assert not any("ann" in file.read_text() for file in tmp_path.glob("*.jsonl"))
+    for answer in scorer.answer(asked[1:2], ["churn"]):
+        log.offer(answer)
+    log.stop()
+    assert [line["identity"] for line in lines(tmp_path)] == ["customer:3", "customer:3"]
