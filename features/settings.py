@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    field_validator,
     model_validator,
 )
 
@@ -106,7 +107,7 @@ class Source(Settings):
     """Profile attributes that never change, known always (date or country of birth)."""
     consent: dict[Name, Sql] = {}
     """Purpose to a yes/no expression: may we use this person's data for it? An unknown word is a
-    no."""
+    no. The purpose `all` is the general opt-out: a no to it is a no to every segment and file."""
 
     @model_validator(mode="after")
     def _complete(self) -> Source:
@@ -121,6 +122,8 @@ class Source(Settings):
         return self
 
 
+EVERYTHING = "all"
+"""The purpose of the general opt-out: who refuses it is in no segment and in no file."""
 TAKEN_ATTRIBUTES = frozenset(["id", "key"])
 TAKEN_GOALS = frozenset(["profile", "profile_id", "identity", "segment", "as_of"])
 
@@ -275,6 +278,13 @@ class Destination(Settings):
     columns: Annotated[dict[Name, str], Field(min_length=1)]
     """Column to field: `identity.NS`, `profile_id`, `profile.ATTR`, `GOAL.score`,
     `GOAL.factors.1.label`."""
+
+    @field_validator("purpose")
+    @classmethod
+    def _special(cls, purpose: str) -> str:
+        if purpose == EVERYTHING:
+            raise ValueError("`all` is the general opt-out: say what the receiver uses it for")
+        return purpose
 
 
 class Serving(Settings):

@@ -35,11 +35,11 @@ from serving.online import ProfileRecord
 from serving.online.lmdb import write_generation
 from serving.segments.definitions import CompiledSegment, compile_segments
 from serving.segments.diff import build as build_memberships
-from serving.segments.membership import evaluate
+from serving.segments.membership import evaluate, opted_out, without
 
 PROFILES, LISTS, ONLINE = "profiles", "lists", "online"
-PROFILES_VERSION = LISTS_VERSION = 1
-ONLINE_VERSION = 2
+PROFILES_VERSION = 1
+LISTS_VERSION = ONLINE_VERSION = 2
 
 
 def write_profiles(bench: Bench, plan: Plan) -> str:
@@ -136,15 +136,18 @@ class _Lists:
         changes = profile_changes(self._before(PROFILES, "profiles"), self.bench.graph, resolution)
         people = People.everyone(resolution)
         scene = scene_of(self.bench.engine, self.bench.log, people, undated=True)
-        now = self._members(scene, people.profile_key)
+        found = self._members(scene, people.profile_key)
         scene.close()
+        now, refusing = without(found, opted_out(self.consents))
         memberships, counts = build_memberships(
             now, self.profiles, self._before(LISTS, "memberships"), changes, self.plan.as_of
         )
         deliveries = unerased(
             carried(self._before(LISTS, "deliveries"), changes), self.bench.leaving
         )
-        facts["segments"] = {name: asdict(count) for name, count in counts.items()}
+        facts["segments"] = {
+            name: asdict(count) | {"opted_out": refusing[name]} for name, count in counts.items()
+        }
         facts["exports"] = []
         for export in self._exports(memberships, deliveries, run_id, folder):
             deliveries = pa.concat_tables([deliveries, export.deliveries])

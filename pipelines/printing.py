@@ -114,9 +114,12 @@ def _print_goals(goals: dict[str, Any]) -> None:
 def _print_segments(figures: Mapping[str, Any]) -> None:
     if not figures["segments"]:
         return
-    table = Table("segment", "members", "entered", "stayed", "left", title="Segments")
+    keys = ["members", "entered", "stayed", "left"]
+    if any(count["opted_out"] for count in figures["segments"].values()):
+        keys.append("opted_out")
+    table = Table("segment", *(key.replace("_", " ") for key in keys), title="Segments")
     for name, count in figures["segments"].items():
-        shown = (f"{count[key]:,}" for key in ("members", "entered", "stayed", "left"))
+        shown = (f"{count[key]:,}" for key in keys)
         table.add_row(name, *shown)
     page.print(table)
     for export in figures["exports"]:

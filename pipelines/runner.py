@@ -57,7 +57,7 @@ from pipelines.workspace import Workspace
 from serving.exports.columns import check_exports
 from serving.segments.definitions import compile_segments
 
-RUN_VERSION = 1
+RUN_VERSION = 2
 
 Reporter = Callable[[str, str], None]
 """Told the stage and, in words, what is being done."""

@@ -19,6 +19,7 @@ from features.settings import Destination, Segment
 from serving.exports.columns import Field
 from serving.exports.deliveries import DELIVERIES, file_name
 from serving.exports.holdout import assign
+from serving.segments.membership import opted_out
 
 REASONS = ("opted_out", "no_identity", "held_out")
 
@@ -72,12 +73,12 @@ def build(
     people = members.select(["profile_id", "profile_key"]).sort_by("profile_id").combine_chunks()
     filler = _Filler(segment.name, people, run, as_of)
     columns = {name: filler.column(field) for name, field in fields.items()}
-    opted_out, statements = _consent(filler.key, destination.purpose, run.consents_now)
+    refused, statements = _consent(filler.key, destination.purpose, run.consents_now)
     lacking = [pc.is_null(columns[n]) for n, field in fields.items() if field.kind == "identity"]
     no_identity = reduce(pc.or_, lacking, pa.array(np.zeros(len(people), dtype=bool)))
     ids = people["profile_id"].combine_chunks()
     assigned = assign(segment, ids, deliveries, as_of)
-    reason = pc.case_when(pc.make_struct(opted_out, no_identity, assigned.held), *REASONS)
+    reason = pc.case_when(pc.make_struct(refused, no_identity, assigned.held), *REASONS)
     return Export(
         segment=segment,
         destination=destination,
@@ -117,13 +118,14 @@ def _logged(
 def _consent(
     keys: pa.Array, purpose: str, consents: pa.Table
 ) -> tuple[pa.BooleanArray, dict[str, int]]:
-    """Return who refused the purpose, and how many members said what of it."""
+    """Return who refused the purpose or everything, and how many members said what of it."""
+    everything = pc.is_in(keys, opted_out(consents))
     stated = consents.filter(pc.equal(consents["purpose"], purpose))
     place = pc.index_in(keys, value_set=stated["profile_key"].combine_chunks())
     allowed = stated["allowed"].combine_chunks().take(place)
     refused = pc.fill_null(pc.invert(allowed), False)
     counts = {"allowed": _count(allowed), "refused": _count(refused)}
-    return refused, counts | {"unstated": len(keys) - sum(counts.values())}
+    return pc.or_(refused, everything), counts | {"unstated": len(keys) - sum(counts.values())}
 
 
 def _count(flags: pa.Array) -> int:

@@ -6,7 +6,7 @@ gets the columns that only serving knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import ibis.expr.types as ir
 import numpy as np
@@ -17,6 +17,7 @@ from features.behavior.scene import Ints, Scene
 from features.conditions import uses
 from features.conditions.table import matches
 from features.engine import Engine
+from features.settings import EVERYTHING
 from serving.segments.definitions import CompiledSegment
 
 SCORE_FIELDS = ("score", "probability", "percentile", "bucket")
@@ -48,6 +49,23 @@ def evaluate(
         rows[segment.name] = members["row_id"].to_numpy()
     scene.engine.drop(spine)
     return {name: np.sort(profile_keys[row]) for name, row in rows.items()}
+
+
+def opted_out(consents_now: pa.Table) -> pa.Array:
+    """Return the profile keys of people who refuse everything: they are in no segment."""
+    said = pc.and_(
+        pc.equal(consents_now["purpose"], EVERYTHING), pc.invert(consents_now["allowed"])
+    )
+    return consents_now["profile_key"].filter(said).combine_chunks()
+
+
+def without(members: Mapping[str, Ints], keys: pa.Array) -> tuple[dict[str, Ints], dict[str, int]]:
+    """Return members without people who refuse everything, and how many those are, by segment."""
+    left = {
+        name: people[~np.isin(people, keys.to_numpy(zero_copy_only=False))]
+        for name, people in members.items()
+    }
+    return left, {name: len(members[name]) - len(people) for name, people in left.items()}
 
 
 def _of_goal(

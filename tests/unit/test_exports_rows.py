@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -177,6 +178,21 @@ def test_those_who_opted_out_are_left_out_and_those_who_said_nothing_are_not() -
     assert found.rows["who"].to_pylist() == [CAT, BEN]
     assert found.left_out == {"opted_out": 1, "no_identity": 0, "held_out": 0}
     assert found.statements == {"allowed": 1, "refused": 1, "unstated": 1}
+
+
+def test_whoever_refuses_everything_is_not_sent_whatever_the_purpose():
+    members = memberships(ANN, BEN)
+    run = published(members)
+    said = pa.table(
+        {"profile_key": [KEYS[ANN], KEYS[ANN]], "purpose": ["all", "marketing"],
+         "allowed": [False, True]}
+    )  # fmt: skip
+    destination = Destination(name="crm", purpose="marketing", columns={"who": "profile_id"})
+    found = build(
+        LAPSING, destination, {"who": WHO}, replace(run, consents_now=said), NOBODY_YET, AS_OF
+    )
+    assert found.rows["who"].to_pylist() == [BEN]
+    assert found.left_out["opted_out"] == 1
 
 
 def test_a_refusal_of_another_purpose_does_not_count() -> None:

@@ -15,7 +15,7 @@ from features.engine import Engine
 from features.settings import Segment
 from features.time import MICROS_PER_DAY
 from serving.segments.definitions import compile_segments
-from serving.segments.membership import evaluate
+from serving.segments.membership import evaluate, opted_out, without
 
 AS_OF = 20_000 * MICROS_PER_DAY
 VOCABULARY = Vocabulary(
@@ -135,3 +135,19 @@ def test_keys_come_ascending_whatever_the_order_of_rows(scene: Scene) -> None:
     compiled = compile_segments((Segment(name="french", where='country = "France"'),), VOCABULARY)
     found = evaluate(scene, compiled, SCORES, FACTORS, np.array([9, 2, 4, 1]))
     assert found["french"].tolist() == [2, 9]
+
+
+def test_whoever_refuses_everything_is_in_no_segment_and_counted():
+    said = pa.table(
+        {
+            "profile_key": pa.array([1, 1, 2, 3], pa.int64()),
+            "purpose": ["all", "ads", "all", "ads"],
+            "allowed": [False, True, True, False],
+        }
+    )
+    members = {"hot": np.array([1, 2, 3]), "cold": np.array([2]), "none": np.array([], np.int64)}
+    left, counts = without(members, opted_out(said))
+    assert {name: people.tolist() for name, people in left.items()} == {
+        "hot": [2, 3], "cold": [2], "none": [],
+    }  # fmt: skip
+    assert counts == {"hot": 1, "cold": 0, "none": 0}

@@ -98,6 +98,11 @@ def test_what_is_dumped_is_read_again():
     assert Project.model_validate(project.model_dump(mode="json")) == project
 
 
+def test_the_general_opt_out_is_no_purpose_of_a_destination():
+    with pytest.raises(SettingsError, match="the general opt-out"):
+        parse(changed("destinations.0.purpose", "all"))
+
+
 # Keys --------------------------------------------------------------------------------------------
 
 
