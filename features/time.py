@@ -92,6 +92,11 @@ def before_erasure(event_time: Any, erased_at: Any) -> Any:
     return event_time < erased_at
 
 
+def count_known(moments: Any, as_of: Any) -> Any:
+    """Return how many of an array of moments, in ascending order, are known at `as_of`."""
+    return moments.searchsorted(as_of, side="left")
+
+
 def within_lookback(event_time: Any, as_of: Any, window: Window) -> Any:
     """Say whether an event known at `as_of` lies in `[as_of - window, as_of)`."""
     return event_time >= as_of - window.micros

@@ -69,7 +69,7 @@ def _now(bench: Bench, identity: str) -> set[str]:
     mine = anchor[graph.identities.index(identity)]
     if mine == NOBODY:
         return {identity}
-    return {graph.identities[key] for key in np.flatnonzero(anchor == mine)}
+    return set(graph.identities.take(np.flatnonzero(anchor == mine)).to_pylist())
 
 
 def _published(bench: Bench, manifest: Manifest, identity: str) -> set[str]:

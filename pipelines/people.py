@@ -39,7 +39,7 @@ def profiles_table(
         )
     )
     columns = {
-        "profile_id": [graph.identities[key] for key in people.profile_key],
+        "profile_id": graph.identities.take(people.profile_key),
         "profile_key": people.profile_key,
         "as_of": people.as_of,
         "known": known,
@@ -54,7 +54,7 @@ def _identities(graph: Graph, people: People) -> pa.Array:
     order = np.lexsort((people.member_key, people.member_row))
     row, key = people.member_row[order], people.member_key[order]
     offsets = np.searchsorted(row, np.arange(len(people) + 1)).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, pa.array([graph.identities[k] for k in key]))
+    return pa.ListArray.from_arrays(offsets, graph.identities.take(key))
 
 
 def _by_row(table: pa.Table, name: str, rows: int) -> pa.Array:
@@ -72,7 +72,8 @@ def profile_changes(before: pa.Table | None, graph: Graph, now: Resolution) -> p
     """
     rows: dict[str, list[str]] = {"old": [], "new": [], "kind": []}
     if before is not None:
-        key_of = {identity: key for key, identity in enumerate(graph.identities)}
+        identities = before["identities"].combine_chunks().flatten().unique().to_pylist()
+        key_of = graph.identities.keys_of({*identities, *before["profile_id"].to_pylist()})
         successors = [_holder(key_of, now, old) for old in before["profile_id"].to_pylist()]
         held = np.bincount([s for s in successors if s != NOBODY], minlength=len(now.anchor))
         split = _split(before, key_of, now, successors)

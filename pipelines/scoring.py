@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from features.identity.names import Names
 from features.store import key_of
 from features.time import Window
 from pipelines.learning import bundle_of
@@ -76,7 +77,7 @@ def columns_of(bundle: Bundle, plan: Plan) -> NDArray[np.int64]:
 
 
 def score_rows(
-    bundle: Bundle, rows: Described, plan: Plan, identities: list[str], interval: Window
+    bundle: Bundle, rows: Described, plan: Plan, names: Names, interval: Window
 ) -> tuple[pa.Table, pa.Table]:
     """Return scores and factors of described rows, by the score contract."""
     matrix = np.ascontiguousarray(rows.matrix[:, columns_of(bundle, plan)])
@@ -84,7 +85,7 @@ def score_rows(
     contributions = bundle.trees.contributions(matrix)
     check_additive(contributions, scored.margin)
     explained = explain(contributions, matrix, bundle.features, top=LISTED_FACTORS)
-    ids = pa.array([identities[key] for key in rows.profile_key], pa.string())
+    ids = names.take(rows.profile_key)
     life = min(Window.parse(bundle.outcome_window).micros, interval.micros)
     same: dict[str, Any] = {
         "goal": bundle.goal, "kind": bundle.kind, "basis": bundle.basis,

@@ -61,8 +61,10 @@ def labels(engine: Engine, log: Log, graph: Graph, goal: CompiledGoal, people: P
 def _groups(graph: Graph, anchor: Ints) -> Ints:
     """Return a number for each person, the same in every version of the tables."""
     people, place = np.unique(anchor, return_inverse=True)
-    numbers = [_number(graph.identities[key]) if key != NOBODY else NOBODY for key in people]
-    return np.array(numbers, dtype=np.int64)[place]
+    numbers, known = np.full(len(people), NOBODY), people != NOBODY
+    names = graph.identities.take(people[known]).to_pylist()
+    numbers[known] = [_number(name) for name in names]
+    return numbers[place]
 
 
 def _number(identity: str) -> int:

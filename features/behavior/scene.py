@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from features import time
 from features.behavior.attributes import attributes_at
 from features.engine import Engine
-from features.identity.graph import NOBODY, Resolution, RowMembers
+from features.identity.graph import NOBODY, Resolution
+from features.identity.moments import RowMembers
 from features.time import Window
 
 Ints = NDArray[np.int64]

@@ -7,28 +7,28 @@ the one of the highest-priority namespace, and the earliest seen there.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features import time
 from features.identity.linking import (
     DEMANDED,
-    Edges,
     Nodes,
     Pairs,
     Refused,
     Rules,
-    components_of,
     edges_of,
     resolve,
 )
+from features.identity.moments import Moments, RowMembers, anchors, appeared
+from features.identity.names import Names
 from features.identity.overrides import Overrides, Pair
 from features.identity.spellings import NOBODY as NOBODY
 from features.identity.spellings import Spellings, first_known
@@ -37,8 +37,6 @@ from features.sources.unite import TABLE as UNITED
 from features.store import Store
 
 Ints = NDArray[np.int64]
-MOST_COPIES = 4_000_000
-"""Identities that `Graph.at_rows` copies at once."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +61,6 @@ class Resolution:
         return np.unique(self.anchor[self.anchor != NOBODY])
 
 
-@dataclass(frozen=True)
-class RowMembers:
-    """The identities of many (identity, as_of) rows: row positions and identity keys, aligned."""
-
-    row: Ints
-    identity_key: Ints
-    anchor: Ints
-    """Anchor of each row's profile, by row; `NOBODY` where the profile does not exist."""
-
-
 class Graph:
     """All sightings of one version of the united tables, ready to be resolved at any moment.
 
@@ -83,13 +71,8 @@ class Graph:
         self, store: Store, united: str, identity: Identity, overrides: Overrides | None = None
     ) -> None:
         folder = store.folder(UNITED, united)
-        index = pq.read_table(folder / "identity_index.parquet")
-        self.identities: list[str] = index["identity"].to_pylist()
-        names = [namespace.name for namespace in identity.namespaces]
-        ranks = {name: rank for rank, name in enumerate(names)}
-        spaces = index["namespace"].dictionary_encode().combine_chunks()
-        by_code = np.array([ranks[str(name)] for name in spaces.dictionary.to_pylist()])
-        self.rank = by_code[spaces.indices.to_numpy()].astype(np.int64)
+        self.identities = Names(folder / "identity_index.parquet")
+        self.rank = _ranks(folder / "identity_index.parquet", identity)
         links = pq.read_table(folder / "links.parquet")
         self.a, self.b = _ints(links, "a"), _ints(links, "b")
         self.link_time, self.link_known = _ints(links, "event_time"), _ints(links, "known_at")
@@ -100,11 +83,12 @@ class Graph:
         self.rules = rules_of(identity)
         self.never, self.never_from = Pairs(), np.empty(0, dtype=np.int64)
         self.bypassed_from = np.full(len(self.rank), time.LATEST)
-        self._override(overrides or Overrides(), index["identity"])
+        self._override(overrides or Overrides())
+        self._sort()
 
-    def _override(self, overrides: Overrides, index: pa.ChunkedArray) -> None:
+    def _override(self, overrides: Overrides) -> None:
         """Take up what people have found out of identities that are in the tables."""
-        keys = _keys_of(index, overrides.identities())
+        keys = self.identities.keys_of(overrides.identities())
         spelt = Spellings.of(overrides, keys, self.identities, self.rank)
         self.spellings = spelt.known(self.seen_key, self.seen_known)
         self._spell()
@@ -139,22 +123,28 @@ class Graph:
         self.link_time = np.concatenate([np.full(len(low), DEMANDED), self.link_time])
         self.link_known = np.concatenate([known, self.link_known])
 
+    def _sort(self) -> None:
+        """Put links back in order of pairs, and appearances of identities, after overrides."""
+        if len(self.spellings.member) or (self.link_time == DEMANDED).any():
+            links = np.lexsort((self.link_known, self.b, self.a))
+            self.a, self.b = self.a[links], self.b[links]
+            self.link_time, self.link_known = self.link_time[links], self.link_known[links]
+        if len(self.spellings.member):
+            seen = np.argsort(self.seen_key, kind="stable")
+            self.seen_key, self.seen_owner = self.seen_key[seen], self.seen_owner[seen]
+            self.seen_time, self.seen_known = self.seen_time[seen], self.seen_known[seen]
+
     def at(self, as_of: int) -> Resolution:
         """Return everyone as known at `as_of`."""
         known = time.known_before(self.link_known, as_of)
         edges = edges_of(self.a[known], self.b[known], self.link_time[known])
-        count = len(self.rank)
         nodes = Nodes(self.rank, self.spellings.order)
         never = self.never.where(time.known_before(self.never_from, as_of))
         bypassed = time.known_before(self.bypassed_from, as_of)
         components = resolve(nodes, edges, self.rules, never, bypassed)
         seen = time.known_before(self.seen_known, as_of)
-        key, moment = self.seen_key[seen], self.seen_time[seen]
-        first = np.full(count, time.LATEST)
-        np.minimum.at(first, key, moment)
-        owned = np.zeros(count, dtype=bool)
-        owned[key[self.seen_owner[seen]]] = True
-        anchor = _anchors(nodes, components.label, first, owned)
+        rows = (self.seen_key[seen], self.seen_time[seen], self.seen_owner[seen])
+        anchor = anchors(nodes, components.label, *appeared(len(nodes), *rows))
         return self._spelt(Resolution(as_of, anchor, components.refused))
 
     def _spelt(self, found: Resolution) -> Resolution:
@@ -166,105 +156,16 @@ class Graph:
         return Resolution(found.as_of, anchor, renamed)
 
     def at_rows(self, identity_key: Ints, as_of: Ints) -> RowMembers:
-        """Return, for many identities each at a moment of its own, the profile holding them.
-
-        Every row gets a copy of the raw component of its identity, and many copies are resolved
-        together: the same rules as `at`, one row at a time in meaning but not in work.
-        """
+        """Return, for many identities each at a moment of its own, the profile holding them."""
         if not len(self.spellings.member):
-            return self._at_rows(identity_key, as_of)
-        found = self._at_rows(self.spellings.stands_for[identity_key], as_of)
+            return self._moments.members(identity_key, as_of)
+        found = self._moments.members(self.spellings.stands_for[identity_key], as_of)
         columns = (found.row, found.identity_key, found.anchor, identity_key, as_of)
         return RowMembers(*self.spellings.named_rows(*columns))
 
-    def _at_rows(self, identity_key: Ints, as_of: Ints) -> RowMembers:
-        raw = components_of(len(self.rank), Pairs(self.a, self.b))
-        copies = np.cumsum(np.bincount(raw)[raw[identity_key]])
-        # A junk identity makes one huge raw component: its copies must not all stand at once.
-        batch = copies // MOST_COPIES
-        bounds = np.flatnonzero(np.diff(batch, prepend=-1, append=-1))
-        found = [
-            self._resolved(raw, identity_key[start:end], as_of[start:end], start)
-            for start, end in itertools.pairwise(bounds.tolist())
-        ]
-        if not found:
-            none = np.empty(0, dtype=np.int64)
-            return RowMembers(none, none, none)
-        columns = [(some.row, some.identity_key, some.anchor) for some in found]
-        return RowMembers(*(np.concatenate(parts) for parts in zip(*columns, strict=True)))
-
-    def _resolved(self, raw: Ints, identity_key: Ints, as_of: Ints, start: int) -> RowMembers:
-        """Resolve one batch of rows, of which the first is number `start`."""
-        row, node_key = self._copies(raw, identity_key)
-        edges = self._copied_edges(row, node_key, as_of)
-        nodes = Nodes(self.rank[node_key], self.spellings.order[node_key])
-        never = self._copied_never(row, node_key, as_of)
-        bypassed = time.known_before(self.bypassed_from[node_key], as_of[row])
-        components = resolve(nodes, edges, self.rules, never, bypassed)
-        first, owned = self._copied_appearances(row, node_key, as_of)
-        anchor = _anchors(nodes, components.label, first, owned)
-        # An identity not seen yet is in no profile, even where a demanded link leads to one.
-        own = (node_key == identity_key[row]) & (anchor != NOBODY)
-        chosen = np.full(len(identity_key), NOBODY)
-        chosen[row[own]] = components.label[own]
-        member = (components.label == chosen[row]) & (anchor != NOBODY)
-        by_row = np.full(len(identity_key), NOBODY)
-        by_row[row[member]] = node_key[anchor[member]]
-        return RowMembers(row[member] + start, node_key[member], by_row)
-
-    def _copies(self, raw: Ints, identity_key: Ints) -> tuple[Ints, Ints]:
-        """Return the raw component of each row's identity: row positions and identity keys."""
-        order = np.argsort(raw, kind="stable").astype(np.int64)
-        bounds = np.searchsorted(raw[order], np.arange(int(raw.max()) + 2))
-        label = raw[identity_key]
-        return _spread(order, bounds[label], bounds[label + 1])
-
-    def _copied_edges(self, row: Ints, node_key: Ints, as_of: Ints) -> Edges:
-        """Return the links known at each row's as_of, between positions of the copies."""
-        by_a = np.argsort(self.a, kind="stable")
-        start = np.searchsorted(self.a[by_a], node_key, side="left")
-        end = np.searchsorted(self.a[by_a], node_key, side="right")
-        position, link = _spread(by_a.astype(np.int64), start, end)
-        known = time.known_before(self.link_known[link], as_of[row[position]])
-        position, link = position[known], link[known]
-        # Within a row a key has one position.
-        count = len(self.rank)
-        code = row * count + node_key
-        sorter = np.argsort(code)
-        other = sorter[
-            np.searchsorted(code, row[position] * count + self.b[link], sorter=sorter)
-        ].astype(np.int64)
-        return edges_of(position, other, self.link_time[link])
-
-    def _copied_never(self, row: Ints, node_key: Ints, as_of: Ints) -> Pairs:
-        """Return the pairs kept apart, as positions of the copies that hold both ends."""
-        by_key = np.argsort(node_key, kind="stable").astype(np.int64)
-        start = np.searchsorted(node_key[by_key], self.never.a, side="left")
-        end = np.searchsorted(node_key[by_key], self.never.a, side="right")
-        pair, a = _spread(by_key, start, end)
-        count = len(self.rank)
-        code = row * count + node_key
-        sorter = np.argsort(code)
-        wanted = row[a] * count + self.never.b[pair]
-        place = np.searchsorted(code, wanted, sorter=sorter)
-        b = sorter[np.minimum(place, len(code) - 1)].astype(np.int64)
-        both = (code[b] == wanted) & time.known_before(self.never_from[pair], as_of[row[a]])
-        return Pairs(a[both], b[both])
-
-    def _copied_appearances(
-        self, row: Ints, node_key: Ints, as_of: Ints
-    ) -> tuple[Ints, NDArray[np.bool_]]:
-        by_key = np.argsort(self.seen_key, kind="stable")
-        start = np.searchsorted(self.seen_key[by_key], node_key, side="left")
-        end = np.searchsorted(self.seen_key[by_key], node_key, side="right")
-        position, seen = _spread(by_key.astype(np.int64), start, end)
-        known = time.known_before(self.seen_known[seen], as_of[row[position]])
-        position, seen = position[known], seen[known]
-        first = np.full(len(node_key), time.LATEST)
-        np.minimum.at(first, position, self.seen_time[seen])
-        owned = np.zeros(len(node_key), dtype=bool)
-        owned[position[self.seen_owner[seen]]] = True
-        return first, owned
+    @cached_property
+    def _moments(self) -> Moments:
+        return Moments(self)
 
 
 def rules_of(identity: Identity) -> Rules:
@@ -279,30 +180,15 @@ def rules_of(identity: Identity) -> Rules:
     )
 
 
-def _anchors(nodes: Nodes, label: Ints, first: Ints, owned: NDArray[np.bool_]) -> Ints:
-    """Return, by node, the node that names its profile, or `NOBODY`."""
-    seen = first < time.LATEST
-    exists = np.zeros(int(label.max()) + 1 if len(label) else 0, dtype=bool)
-    exists[label[owned]] = True
-    position = np.flatnonzero(seen & exists[label])
-    keys = (nodes.order[position], first[position], nodes.rank[position], label[position])
-    position = position[np.lexsort(keys)]
-    leads = np.ones(len(position), dtype=bool)
-    leads[1:] = label[position][1:] != label[position][:-1]
-    by_label = np.full(len(exists), NOBODY)
-    by_label[label[position][leads]] = position[leads]
-    anchor = np.full(len(nodes), NOBODY)
-    anchor[position] = by_label[label[position]]
-    return anchor
-
-
-def _keys_of(index: pa.ChunkedArray, texts: Collection[str]) -> dict[str, int]:
-    """Return the key of each text that is an identity of the tables."""
-    named = pa.array(sorted(texts), pa.string())
-    place = pc.index_in(index, value_set=named) if texts else pa.nulls(0, pa.int32())
-    keys = np.flatnonzero(pc.is_valid(place).to_numpy(zero_copy_only=False))
-    found = named.take(place.drop_null()).to_pylist()
-    return dict(zip(found, keys.tolist(), strict=True))
+def _ranks(index: Path, identity: Identity) -> Ints:
+    """Return the namespace, as a place in the settings, of every identity of an index."""
+    ranks = {namespace.name: rank for rank, namespace in enumerate(identity.namespaces)}
+    column = pq.read_table(index, columns=["namespace"], read_dictionary=["namespace"])["namespace"]
+    found = []
+    for chunk in column.chunks:
+        by_code = np.array([ranks[name] for name in chunk.dictionary.to_pylist()], dtype=np.int64)
+        found.append(by_code[chunk.indices.to_numpy()])
+    return np.concatenate(found)
 
 
 def _by_key(pairs: Mapping[Pair, int], keys: Mapping[str, int]) -> tuple[Pairs, Ints]:
@@ -310,14 +196,6 @@ def _by_key(pairs: Mapping[Pair, int], keys: Mapping[str, int]) -> tuple[Pairs, 
     rows = [(keys[a], keys[b], at) for (a, b), at in pairs.items() if a in keys and b in keys]
     a, b, known_from = np.array(rows, dtype=np.int64).reshape(-1, 3).T
     return Pairs(a, b), known_from
-
-
-def _spread(values: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
-    """Return, for many slices of `values`, the slice's position and each of its values."""
-    length = end - start
-    position = np.repeat(np.arange(len(start)), length)
-    offset = np.arange(len(position)) - np.repeat(np.cumsum(length) - length, length)
-    return position.astype(np.int64), values[start[position] + offset]
 
 
 def _ints(table: pa.Table, name: str) -> Ints:

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from features import time
+
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
@@ -141,13 +143,43 @@ def edges_of(a: Ints, b: Ints, event_time: Ints) -> Edges:
 
     A pair with a row at `DEMANDED` is one that a steward demands.
     """
-    order = np.lexsort((event_time, b, a))
-    a, b, event_time = a[order], b[order], event_time[order]
+    sorted_already = (a[1:] > a[:-1]) | ((a[1:] == a[:-1]) & (b[1:] >= b[:-1]))
+    if not sorted_already.all():
+        order = np.lexsort((b, a))
+        a, b, event_time = a[order], b[order], event_time[order]
     if not len(a):
         return Edges(a, b, event_time, np.empty(0, dtype=bool))
-    first = np.insert((a[1:] != a[:-1]) | (b[1:] != b[:-1]), 0, True)
-    last = np.append(first[1:], True)
-    return Edges(a[last], b[last], event_time[last], event_time[first] == DEMANDED)
+    first = first_of_pairs(a, b)
+    last_seen = np.maximum.reduceat(event_time, first)
+    return Edges(a[first], b[first], last_seen, np.minimum.reduceat(event_time, first) == DEMANDED)
+
+
+def first_of_pairs(a: Ints, b: Ints) -> Ints:
+    """Return the position of the first row of each pair; rows are in order of pairs."""
+    new = np.ones(len(a), dtype=bool)
+    new[1:] = (a[1:] != a[:-1]) | (b[1:] != b[:-1])
+    return np.flatnonzero(new)
+
+
+def wide_from(rank: Ints, pairs: Pairs, known: Ints, rules: Rules) -> Ints:
+    """Return, by node, the moment at which it became known that it fans out; else `LATEST`.
+
+    `pairs` come each once, with the moment at which they were `known` first.
+    """
+    node, other, moment = pairs.a, pairs.b, known
+    node, other = np.concatenate([node, other]), np.concatenate([other, node])
+    many = np.bincount(node, minlength=len(rank))[node] > rules.max_fan_out
+    node, other, moment = node[many], other[many], np.concatenate([moment, moment])[many]
+    found = np.full(len(rank), time.LATEST)
+    for person in np.flatnonzero(rules.person):
+        some = rank[other] == person
+        order = np.lexsort((moment[some], node[some]))
+        ends, when = node[some][order], moment[some][order]
+        count = np.bincount(ends, minlength=len(rank))
+        wide = np.flatnonzero(count > rules.max_fan_out)
+        start = np.searchsorted(ends, wide)
+        found[wide] = np.minimum(found[wide], when[start + rules.max_fan_out])
+    return found
 
 
 def resolve(
@@ -156,17 +188,21 @@ def resolve(
     rules: Rules,
     never: Pairs | None = None,
     bypassed: Flags | None = None,
+    wide: Flags | None = None,
 ) -> Components:
     """Return who is one person, under the linking rules of this module.
 
-    `never`: pairs that must not be in one component; `bypassed`, by node: makes no links.
+    `never`: pairs that must not be in one component; `bypassed`, by node: makes no links; `wide`:
+    fans out, whether or not the edges given show it.
     """
     never = never or Pairs()
     why = np.full(len(edges), _HELD)
     if bypassed is not None:
         why[bypassed[edges.a] | bypassed[edges.b]] = _BYPASSED
-    wide = _fans_out(nodes, edges.where(why == _HELD), rules)
-    why[(why == _HELD) & ~edges.always & (wide[edges.a] | wide[edges.b])] = _FAN_OUT
+    fans_out = _fans_out(nodes, edges.where(why == _HELD), rules)
+    if wide is not None:
+        fans_out |= wide
+    why[(why == _HELD) & ~edges.always & (fans_out[edges.a] | fans_out[edges.b])] = _FAN_OUT
     label = components_of(len(nodes), edges.where(why == _HELD))
     offending = _offending(nodes, label, rules, never)
     if offending.any():
@@ -185,12 +221,16 @@ def components_of(size: int, edges: Edges | Pairs) -> Ints:
 
 def _fans_out(nodes: Nodes, edges: Edges, rules: Rules) -> Flags:
     """Mark the identities linked with too many values of one person namespace."""
-    ends = np.concatenate([edges.a, edges.b])
-    ranks = nodes.rank[np.concatenate([edges.b, edges.a])]
     wide = np.zeros(len(nodes), dtype=bool)
+    degree = np.bincount(edges.a, minlength=len(nodes)) + np.bincount(edges.b, minlength=len(nodes))
+    many = degree > rules.max_fan_out
+    if not many.any():
+        return wide
+    some = edges.where(many[edges.a] | many[edges.b])
+    ends = np.concatenate([some.a, some.b])
+    ranks = nodes.rank[np.concatenate([some.b, some.a])]
     for rank in np.flatnonzero(rules.person):
-        counts = np.bincount(ends[ranks == rank], minlength=len(nodes))
-        wide |= counts > rules.max_fan_out
+        wide |= np.bincount(ends[ranks == rank], minlength=len(nodes)) > rules.max_fan_out
     return wide
 
 

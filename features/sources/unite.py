@@ -1,7 +1,7 @@
 """All parts of all sources into the tables that the rest of the house reads.
 
-Every identity gets an integer key, numbered by (namespace priority, text), so that comparing keys
-compares priority first and text second. The keys belong to one version of these tables.
+Every identity gets an integer key (`features.sources.keys`), which belongs to one version of these
+tables.
 
 `events` (an accepted event): source, event_id, identity_key (its primary identity), event_time,
 known_at, local_day, event_type, attr_*.
@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +32,12 @@ import ibis.expr.types as ir
 from features import time
 from features.engine import Engine
 from features.errors import LikelierError, did_you_mean
-from features.settings import NEVER_LINK, Project, Source
+from features.settings import Project, Source
 from features.sources.errors import MissingColumn, NoRows
 from features.sources.expressions import columns_of
 from features.sources.ingest import TABLE as PARTS
 from features.sources.ingest import expressions_of
+from features.sources.keys import Keys, appearances, links
 from features.sources.meaning import NUMBER
 from features.store import Store, key_of
 
@@ -154,10 +154,10 @@ class _Union:
         self.types = _attribute_types(gathered)
         keys = sorted({key for parts in gathered for key in parts.keys})
         self.contacts = [store.folder(PARTS, key) / "contacts.parquet" for key in keys]
-        self.rows = [
-            engine.hold(self._distinct(parts, engine.read_parquet(_accepted(store, parts))))
-            for parts in gathered
-        ]
+        texts = [self._texts(store, parts) for parts in gathered]
+        self.keys = Keys(engine, self.namespaces, [rows for rows, _ in texts])
+        self.rows = [engine.hold(self.keys.keyed(rows)) for rows, _ in texts]
+        engine.drop(*(rows for rows, held in texts if held))
         self.sources = [parts.source for parts in gathered]
         facts["types"] = self.types
         facts["events"] = {p.source.name: _events_of(p) for p in gathered}
@@ -169,105 +169,47 @@ class _Union:
                            for p in gathered}  # fmt: skip
 
     def write(self) -> None:
-        index = self._write_index()
-        self._write("links", self._links(index))
-        self._write("appearances", self._appearances(index))
-        self._write("observations", self._observations(index))
-        self._write("consents", self._consents(index))
-        self._write("contacts", self._contacts(index))
-        self._write("events", self._events(index))
+        self.keys.write(self.folder / "identity_index.parquet")
+        self._write("links", links(self.rows, self.namespaces))
+        path = self.folder / "appearances.parquet"
+        appearances(self.engine, self.rows, self.namespaces, path)
+        self._write("observations", self._observations())
+        self._write("consents", self._consents())
+        self._write("contacts", self._contacts())
+        self._write("events", self._events())
         counts = {
             source.name: int(self.engine.arrow(rows.count().as_table())[0][0].as_py())
             for source, rows in zip(self.sources, self.rows, strict=True)
         }
         self.facts["accepted"] = counts
-        self.engine.drop(*self.rows, index)
+        self.engine.drop(*self.rows)
+        self.keys.close()
 
     def _write(self, name: str, table: ir.Table) -> None:
         self.engine.write(table, self.folder / f"{name}.parquet")
 
-    def _distinct(self, parts: Parts, rows: ir.Table) -> ir.Table:
+    def _texts(self, store: Store, parts: Parts) -> tuple[ir.Table, bool]:
+        """Return the rows of a source, each event once, and whether the engine holds them."""
+        keys = sorted(set(parts.keys))
+        paths = [store.folder(PARTS, key) / "accepted.parquet" for key in keys]
+        rows = self.engine.read_parquet(paths)
+        if len(keys) == 1 and not parts.source.event_id:
+            return rows, False
+        return self.engine.hold(self._distinct(rows)), True
+
+    def _distinct(self, rows: ir.Table) -> ir.Table:
         """Keep one row of each event id: the one known first, whatever the order of the files."""
         rows = rows.mutate(identity=ibis.coalesce(*(rows[f"id_{n.name}"] for n in self.namespaces)))
-        if len(set(parts.keys)) == 1 and not parts.source.event_id:
-            return rows
         first = ("known_at", "event_time", "identity", "event_type")
         others = [name for name in rows.columns if name not in first and name != "event_id"]
         order = [rows[name] for name in (*first, *sorted(others))]
         numbered = rows.mutate(
             __copy=ibis.row_number().over(group_by=rows.event_id, order_by=order)
         )
-        return numbered.filter(numbered["__copy"] == 0).drop("__copy")
+        return numbered.filter(numbered["__copy"] == 0).drop("__copy", "identity")
 
-    def _write_index(self) -> ir.Table:
-        listed = []
-        for rank, namespace in enumerate(self.namespaces):
-            for rows in self.rows:
-                column = rows[f"id_{namespace.name}"]
-                listed.append(rows.filter(column.notnull()).select(identity=column, rank=rank))
-        found = ibis.union(*listed, distinct=True) if len(listed) > 1 else listed[0].distinct()
-        names = ibis.literal([n.name for n in self.namespaces])
-        index = found.select(
-            identity_key=ibis.row_number().over(order_by=[found["rank"], found.identity]),
-            identity=found.identity,
-            namespace=names[found["rank"]],
-        )
-        held = self.engine.hold(index.order_by(index.identity_key))
-        self._write("identity_index", held.order_by(held.identity_key))
-        return held
-
-    def _keyed(self, rows: ir.Table, index: ir.Table, column: str, name: str) -> ir.Table:
-        """Replace identity text in `column` by its key, called `name`."""
-        key = index.select(**{name: index.identity_key, "__identity": index.identity})
-        return rows.inner_join(key, rows[column] == key["__identity"]).drop("__identity", column)
-
-    def _links(self, index: ir.Table) -> ir.Table:
-        linking = [n.name for n in self.namespaces if n.type not in NEVER_LINK]
-        pairs = []
-        for rows in self.rows:
-            for first, second in combinations(linking, 2):
-                a, b = rows[f"id_{first}"], rows[f"id_{second}"]
-                both = rows.filter(a.notnull() & b.notnull())
-                pairs.append(
-                    both.select(
-                        a_text=both[f"id_{first}"], b_text=both[f"id_{second}"],
-                        event_time=both.event_time, known_at=both.known_at,
-                    ).distinct()
-                )  # fmt: skip
-        if not pairs:
-            return _empty(a="int64", b="int64", event_time="int64", known_at="int64")
-        found = ibis.union(*pairs, distinct=True) if len(pairs) > 1 else pairs[0]
-        keyed = self._keyed(self._keyed(found, index, "a_text", "a"), index, "b_text", "b")
-        return keyed.select("a", "b", "event_time", "known_at").order_by("a", "b", "known_at")
-
-    def _appearances(self, index: ir.Table) -> ir.Table:
-        """Earliest event time by moment known: only the moments that make it earlier are kept."""
-        seen = []
-        for rows in self.rows:
-            for namespace in self.namespaces:
-                column = rows[f"id_{namespace.name}"]
-                some = rows.filter(column.notnull())
-                seen.append(
-                    some.group_by(
-                        text=some[f"id_{namespace.name}"],
-                        owner=some[f"id_{namespace.name}"] == some.identity,
-                        known_at=some.known_at,
-                    ).aggregate(event_time=some.event_time.min())
-                )
-        found = ibis.union(*seen) if len(seen) > 1 else seen[0]
-        order = {"group_by": ["text", "owner"], "order_by": ["known_at", "event_time"]}
-        earlier = found.mutate(__before=found.event_time.lag().over(**order))
-        least = earlier["__before"].min().over(ibis.cumulative_window(**order))
-        running = earlier.mutate(__least=least)
-        kept = running.filter(
-            running["__least"].isnull() | (running.event_time < running["__least"])
-        )
-        keyed = self._keyed(kept.drop("__before", "__least"), index, "text", "identity_key")
-        return keyed.order_by("identity_key", "owner", "known_at", "event_time")
-
-    def _observations(self, index: ir.Table) -> ir.Table:
+    def _observations(self) -> ir.Table:
         return self._stated(
-            index,
             lambda source: source.profile,
             lambda source, rows, name: {
                 "attribute": ibis.literal(name),
@@ -282,9 +224,8 @@ class _Union:
             dated="boolean", source="string",
         )  # fmt: skip
 
-    def _consents(self, index: ir.Table) -> ir.Table:
+    def _consents(self) -> ir.Table:
         return self._stated(
-            index,
             lambda source: source.consent,
             lambda _, rows, name: {
                 "purpose": ibis.literal(name),
@@ -298,7 +239,6 @@ class _Union:
 
     def _stated(
         self,
-        index: ir.Table,
         names: Callable[[Source], Iterable[str]],
         columns: Callable[[Source, ir.Table, str], dict[str, ir.Value]],
         column: Callable[[str], str],
@@ -309,26 +249,23 @@ class _Union:
         for source, rows in zip(self.sources, self.rows, strict=True):
             for name in names(source):
                 some = rows.filter(rows[column(name)].notnull())
-                said.append(
-                    some.select(text=some.identity, **columns(source, some, name)).distinct()
-                )
+                said.append(some.select("identity_key", **columns(source, some, name)).distinct())
         if not said:
             return _empty(identity_key="int64", **schema)
         found = ibis.union(*said, distinct=True) if len(said) > 1 else said[0]
-        keyed = self._keyed(found, index, "text", "identity_key")
-        return keyed.select("identity_key", *schema).order_by("identity_key", *schema)
+        return found.select("identity_key", *schema).order_by("identity_key", *schema)
 
-    def _contacts(self, index: ir.Table) -> ir.Table:
+    def _contacts(self) -> ir.Table:
         if not any(namespace.pii for namespace in self.namespaces):
             return _empty(identity_key="int64", raw="string")
         found = self.engine.read_parquet(self.contacts).rename(text="identity")
         newest = found.group_by("text").mutate(__newest=found.known_at.max())
         last = newest.filter(newest.known_at == newest["__newest"])
         one = last.group_by("text").aggregate(raw=last.raw.min())
-        keyed = self._keyed(one, index, "text", "identity_key")
+        keyed = self.keys.named(one, "text")
         return keyed.select("identity_key", "raw").order_by("identity_key")
 
-    def _events(self, index: ir.Table) -> ir.Table:
+    def _events(self) -> ir.Table:
         attributes = sorted({n for s in self.sources for n in s.attributes})
         listed = []
         for source, rows in zip(self.sources, self.rows, strict=True):
@@ -340,7 +277,7 @@ class _Union:
             }
             listed.append(
                 rows.select(
-                    "identity", "event_time", "known_at", "local_day", "event_type", "event_id",
+                    "identity_key", "event_time", "known_at", "local_day", "event_type", "event_id",
                     source=ibis.literal(source.name), **kept,
                 )
             )  # fmt: skip
@@ -349,13 +286,7 @@ class _Union:
                 "No source has kind events.", hint="Behaviour is needed: add a source of events."
             )
         found = ibis.union(*listed) if len(listed) > 1 else listed[0]
-        return self._keyed(found, index, "identity", "identity_key").order_by(
-            "identity_key", "event_time", "event_id"
-        )
-
-
-def _accepted(store: Store, parts: Parts) -> list[Path]:
-    return [store.folder(PARTS, key) / "accepted.parquet" for key in sorted(set(parts.keys))]
+        return found.order_by("identity_key", "event_time", "event_id")
 
 
 def _codes(parts: Parts) -> dict[str, int]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features import settings
-from features.identity import graph
+from features.identity import moments
 from features.identity.graph import NOBODY, Graph
 from features.identity.overrides import Overrides, read_overrides
 from features.settings import Identity
@@ -160,7 +160,8 @@ def test_every_row_alone_resolves_as_everyone_together(
     known, *_ = many
     together = [known.at(moment) for moment in MOMENTS]
     assert row_by_row(known, MOMENTS) == [resolved(known, m)[0] for m in MOMENTS]
-    monkeypatch.setattr(graph, "MOST_COPIES", 1_000)
+    monkeypatch.setattr(moments, "MOST_COPIES", 1_000)
+    monkeypatch.setattr(moments, "LARGE", 2)
     assert row_by_row(known, MOMENTS[:2]) == [resolved(known, m)[0] for m in MOMENTS[:2]]
     keys = np.arange(len(known.identities))
     for resolution in together:
