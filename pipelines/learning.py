@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from features.behavior.scene import People
+from features.identity.hindsight import rewritten
 from features.store import Manifest, key_of
 from pipelines.stages import (
     Bench,
@@ -29,7 +30,7 @@ from training.registry import Registry
 from training.spine import event_rows, snapshots
 
 TRAINED = "trained"
-TRAINED_VERSION = 1
+TRAINED_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,38 @@ def people_of(rows: Described) -> People:
     return People(rows.profile_key, rows.as_of, none, none)
 
 
+@dataclass(frozen=True)
+class Hindsight:
+    """How many rows of a lesson, and people in them, today's identities would have changed."""
+
+    rows: int
+    changed: int
+    people: int
+
+    @property
+    def words(self) -> str:
+        """The leak avoided, in a sentence."""
+        share = self.changed / max(1, self.rows)
+        return (
+            f"{self.changed:,} of {self.rows:,} training rows ({share:.1%}), of {self.people:,} "
+            "people, would have held other history had today's identities been used: nobody could "
+            "have known it then."
+        )
+
+
+def hindsight_of(bench: Bench, plan: Plan, lesson: Lesson) -> Hindsight:
+    """Count the rows of a lesson that the identities known at the run's as_of would change."""
+    graph, today = bench.graph, bench.graph.at(plan.as_of)
+    rows, changed, people = 0, 0, [np.empty(0, dtype=np.int64)]
+    for key in lesson.features:
+        found = described(bench.store, key, plan, lesson.goal.name)
+        then = graph.at_rows(found.profile_key, found.as_of)
+        differs = rewritten(graph, then, found.as_of, today)
+        rows, changed = rows + len(differs), changed + int(differs.sum())
+        people.append(today.anchor[found.profile_key[differs]])
+    return Hindsight(rows, changed, len(np.unique(np.concatenate(people))))
+
+
 def booster_params(bench: Bench) -> BoosterParams:
     """Return the booster's parameters under the project's settings."""
     project = bench.workspace.project
@@ -152,18 +185,19 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
     if not bench.due("train", TRAINED, key, f"training {goal.name}: labels"):
         return key
     dataset = dataset_of(bench, plan, lesson)
+    hindsight = hindsight_of(bench, plan, lesson)
     people = described(store, everyone, plan, goal.name)
     trained = train(
         dataset,
         people.matrix,
-        task_of(plan, goal),
+        replace(task_of(plan, goal), notes=(hindsight.words,)),
         params,
         lambda text: bench.say(f"training {goal.name}: {text}"),
     )
     with store.writing(TRAINED, key) as (folder, facts):
         page = report_html(trained.report)
         (folder / "report.html").write_text(page, encoding="utf-8")
-        facts.update(_facts(trained))
+        facts.update(_facts(trained) | {"hindsight": asdict(hindsight)})
         bundle = trained.bundle
         place = bench.workspace.bundle_folder(goal.name, bundle.version)
         if not place.exists():

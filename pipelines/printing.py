@@ -107,6 +107,11 @@ def _print_goals(goals: dict[str, Any]) -> None:
         )  # fmt: skip
     page.print(table)
     for name, found in goals.items():
+        hindsight = found["hindsight"]
+        page.print(
+            f"{name}: today's identities would have changed {hindsight['changed']:,} of "
+            f"{hindsight['rows']:,} training rows; those of the time were used"
+        )
         for warning in found["warnings"]:
             page.print(f"[yellow]{name}:[/] {escape(warning)}")
 

@@ -35,7 +35,8 @@ class TrainingTask:
 
     `as_of` is the run's moment in microseconds. `recency_column` names the days-since feature of
     the outcome's event. `definitions` (one per feature, in order) and `categories` are opaque JSON
-    for the bundle. `fewest_people` is needed with, and without, the outcome.
+    for the bundle. `fewest_people` is needed with, and without, the outcome. `notes` are sentences
+    about the rows, for the summary.
     """
 
     goal: str
@@ -48,6 +49,7 @@ class TrainingTask:
     definitions: list[Any] = field(default_factory=list)
     categories: Any = None
     fewest_people: int = 50
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,6 +281,6 @@ def _trained(
         population=bundle.score(matrix),
         importance=importance(explained, bundle.features),
         params=asdict(chosen.recipe.params) | {"rounds": chosen.rounds},
-        summary=summary(bundle, chosen.evaluation, chosen.interval, roles),
+        summary=(*summary(bundle, chosen.evaluation, chosen.interval, roles), *task.notes),
         warnings=warnings_of(bundle, chosen.evaluation, roles, eligible),
     )
