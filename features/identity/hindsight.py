@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features import time
-from features.identity.graph import NOBODY, Graph, Resolution, RowMembers
+from features.identity.graph import NOBODY, Graph, Resolution
+from features.identity.moments import RowMembers
+from features.identity.spellings import first_known
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -23,7 +25,8 @@ def rewritten(graph: Graph, then: RowMembers, as_of: Ints, today: Resolution) ->
     that moment: those of the profile then, with those that are one person with its anchor today.
     A row whose profile exists no more today is not said to differ.
     """
-    first = _first_known(graph)
+    count = len(graph.rank)
+    first = first_known(np.arange(count), graph.seen_key, graph.seen_known, count)
     now = np.where(then.anchor == NOBODY, NOBODY, today.anchor[then.anchor])
     known = time.known_before(first[then.identity_key], as_of[then.row])
     row, key = then.row[known], then.identity_key[known]
@@ -32,13 +35,6 @@ def rewritten(graph: Graph, then: RowMembers, as_of: Ints, today: Resolution) ->
     would_have = _sizes(today.anchor, first, now, as_of)
     differs: Flags = (now != NOBODY) & ((kept != had) | (would_have != had))
     return differs
-
-
-def _first_known(graph: Graph) -> Ints:
-    """Return, by identity key, when a row with it was known first; the end of time: never."""
-    first = np.full(len(graph.rank), time.LATEST)
-    np.minimum.at(first, graph.seen_key, graph.seen_known)
-    return first
 
 
 def _sizes(anchor: Ints, first: Ints, now: Ints, as_of: Ints) -> Ints:
