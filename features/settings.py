@@ -40,6 +40,12 @@ def _sql(value: object) -> object:
     return str(value) if isinstance(value, bool | int | float) else value
 
 
+def _refuse_repeats(key: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{key}: {name!r} is there twice")
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 Length = Annotated[Window, BeforeValidator(_window), PlainSerializer(str)]
 Zone = Annotated[str, AfterValidator(_zone)]
@@ -202,6 +208,68 @@ class Identity(Settings):
         )
 
 
+Merge = Literal["most_recent", "source_order", "most_filled", "min", "max"]
+RowMerge = Literal["most_recent", "source_order", "most_filled"]
+"""The ways of merging that choose a row, and so can serve several attributes at once."""
+
+
+class Merging(Settings):
+    """How one attribute is merged."""
+
+    merge: Merge | None = None
+    """Which statement wins; the profile's `merge` by default."""
+    source_order: tuple[Name, ...] = ()
+    """Sources, best first, for `merge: source_order`; the profile's by default."""
+
+
+class Group(Settings):
+    """Attributes that one row gives together, so that they never mix: an address."""
+
+    name: Name
+    """Name of the group, unique in the project."""
+    attributes: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Profile attributes in the group; none of them in another group or under `attributes`."""
+    merge: RowMerge | None = None
+    """Which row wins; the profile's `merge` by default."""
+    source_order: tuple[Name, ...] = ()
+    """Sources, best first, for `merge: source_order`; the profile's by default."""
+
+
+class Profiles(Settings):
+    """How a person's attributes are merged where sources, rows or identities disagree."""
+
+    merge: Merge = "most_recent"
+    """Which statement wins, for every attribute that says nothing else."""
+    source_order: tuple[Name, ...] = ()
+    """Sources, best first, for `source_order`; those not named follow, in the file's order."""
+    attributes: dict[Name, Merging] = {}
+    """Attribute to its own way of merging."""
+    groups: tuple[Group, ...] = ()
+    """Attributes that are taken from one row."""
+
+    @model_validator(mode="after")
+    def _mergeable(self) -> Profiles:
+        _refuse_repeats("groups", [group.name for group in self.groups])
+        grouped = [name for group in self.groups for name in group.attributes]
+        _refuse_repeats("groups.attributes", grouped)
+        if both := set(grouped) & set(self.attributes):
+            raise ValueError(f"attributes.{min(both)}: its group says how it is merged")
+        for group in self.groups:
+            if (merge := group.merge or self.merge) in ("min", "max"):
+                raise ValueError(f"groups.{group.name}: {merge} chooses no row; say its `merge`")
+        _refuse_repeats("source_order", list(self.source_order))
+        for where, item in self.own().items():
+            _refuse_repeats(f"{where}.source_order", list(item.source_order))
+            if item.source_order and (item.merge or self.merge) != "source_order":
+                raise ValueError(f"{where}.source_order: goes with `merge: source_order` alone")
+        return self
+
+    def own(self) -> dict[str, Merging | Group]:
+        """Return what has a way of merging of its own, by where it stands."""
+        own = {f"attributes.{name}": item for name, item in self.attributes.items()}
+        return {**own, **{f"groups.{group.name}": group for group in self.groups}}
+
+
 class Features(Settings):
     """Which behaviour is measured."""
 
@@ -315,6 +383,8 @@ class Project(Settings):
     """Where rows come from."""
     identity: Identity
     """How rows become people."""
+    profiles: Profiles = Profiles()
+    """How attributes of the person are merged."""
     features: Features = Features()
     """Which behaviour is measured."""
     goals: tuple[Goal, ...] = ()
@@ -353,14 +423,26 @@ class Project(Settings):
                         f"segments.{segment.name}.export: no destination {name!r}. "
                         + did_you_mean(name, destinations)
                     )
+        self._refuse_unknown_merges()
         return self
+
+    def _refuse_unknown_merges(self) -> None:
+        profiles = self.profiles
+        sources = {source.name for source in self.sources}
+        stated = {name for source in self.sources for name in source.profile}
+        used = [("attributes", name, "attribute", stated) for name in profiles.attributes]
+        for group in profiles.groups:
+            where = f"groups.{group.name}.attributes"
+            used += [(where, name, "attribute", stated) for name in group.attributes]
+        for where, item in {"": profiles, **profiles.own()}.items():
+            place = f"{where}.source_order".lstrip(".")
+            used += [(place, name, "source", sources) for name in item.source_order]
+        for where, name, what, known in used:
+            if name not in known:
+                raise ValueError(
+                    f"profiles.{where}: no {what} {name!r}. " + did_you_mean(name, known)
+                )
 
     def source(self, name: str) -> Source:
         """Return the source called `name`."""
         return next(source for source in self.sources if source.name == name)
-
-
-def _refuse_repeats(key: str, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{key}: {name!r} is there twice")

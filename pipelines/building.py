@@ -23,9 +23,9 @@ from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, Store, key_of
 from features.time import MICROS_PER_DAY, Window
 from pipelines.learning import bundle_of
-from pipelines.people import consents_now, profile_changes, profiles_table
+from pipelines.people import attribute_sources, consents_now, profile_changes, profiles_table
 from pipelines.scoring import SCORES, columns_of
-from pipelines.stages import Bench, Plan, described, everything_known
+from pipelines.stages import Bench, Plan, described, everything_known, people_settings
 from serving.exports.columns import fields_of
 from serving.exports.deliveries import carried, unerased
 from serving.exports.files import Origin, deliver, stage, staged_in
@@ -38,15 +38,17 @@ from serving.segments.diff import build as build_memberships
 from serving.segments.membership import evaluate, opted_out, without
 
 PROFILES, LISTS, ONLINE = "profiles", "lists", "online"
-PROFILES_VERSION = 1
+PROFILES_VERSION = 2
 LISTS_VERSION = ONLINE_VERSION = 2
 
 
 def write_profiles(bench: Bench, plan: Plan) -> str:
-    """Write `profiles` and `consents` as known at the run's as_of; return their version."""
+    """Write profiles, what made their attributes, and consents as known at the run's as_of.
+
+    Returns their version.
+    """
     project, store = bench.workspace.project, bench.store
-    identity = project.identity.model_dump(mode="json")
-    key = key_of(PROFILES, PROFILES_VERSION, bench.united, identity, plan.as_of)
+    key = key_of(PROFILES, PROFILES_VERSION, bench.united, people_settings(bench), plan.as_of)
     key = key_of(key, bench.salt("segment")) if bench.salt("segment") else key
     if not bench.due("segment", PROFILES, key, "writing profiles"):
         return key
@@ -55,11 +57,13 @@ def write_profiles(bench: Bench, plan: Plan) -> str:
         people = People.everyone(resolution)
         scene = scene_of(bench.engine, bench.log, people, undated=True)
         table = profiles_table(bench.engine, bench.graph, project.identity, people, scene)
+        origins = attribute_sources(bench.engine, bench.log, people, scene)
         scene.close()
         consents = pq.read_table(store.folder(UNITED, bench.united) / "consents.parquet")
         stated = consents_now(consents, people, plan.as_of)
         pq.write_table(table, folder / "profiles.parquet", compression="zstd")
         pq.write_table(stated, folder / "consents.parquet", compression="zstd")
+        pq.write_table(origins, folder / "attribute_sources.parquet", compression="zstd")
         known = int(np.sum(table["known"].to_numpy(zero_copy_only=False)))
         facts |= {"profiles": len(people), "known": known, "anonymous": len(people) - known}
         facts["refused_links"] = resolution.refused.counts()

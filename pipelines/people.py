@@ -9,9 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features import time
-from features.behavior.scene import People, Scene
+from features.behavior.scene import Log, People, Scene
 from features.engine import Engine
 from features.identity.graph import NOBODY, Graph, Resolution
+from features.profiles.merging import winners
 from features.settings import Identity
 
 KNOWN_TYPES = ("person", "email", "phone")
@@ -48,6 +49,17 @@ def profiles_table(
         "last_seen": _by_row(seen, "last_seen", len(people)),
     }
     return pa.table(columns | {name: stated[name] for name in attributes})
+
+
+def attribute_sources(engine: Engine, log: Log, people: People, scene: Scene) -> pa.Table:
+    """Return profile_key, attribute, source, row, event_time: what gave each attribute its value.
+
+    `row` is a row of `stated_rows`; undated attributes are included.
+    """
+    won = winners(log.observations, scene.members, log.policies, log.attribute_kinds, undated=True)
+    found = engine.arrow(won.drop("value").order_by("row_id", "attribute"))
+    keys = pa.array(people.profile_key[found["row_id"].to_numpy()])
+    return found.drop_columns("row_id").add_column(0, "profile_key", keys)
 
 
 def _identities(graph: Graph, people: People) -> pa.Array:

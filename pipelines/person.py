@@ -14,6 +14,7 @@ from features.sources.unite import TABLE as UNITED
 from features.store import Manifest
 from pipelines.building import LISTS, PROFILES, plain
 from pipelines.erasing import hidden
+from pipelines.origins import origins_of
 from pipelines.scoring import SCORES
 from pipelines.workspace import Workspace
 from serving.api.errors import UnknownIdentity
@@ -48,6 +49,7 @@ def describe(workspace: Workspace, asked: str) -> dict[str, Any]:
             for name, value in row.items()
             if name.startswith("profile_") and name not in ("profile_id", "profile_key")
         },
+        "attribute_sources": origins_of(workspace, manifest, row["profile_key"]),
         "identities": row["identities"],
         "links": _links(_read(workspace, manifest, UNITED, "links"), names, manifest.as_of),
         "scores": _scores(workspace, manifest, row["profile_id"]),

@@ -178,7 +178,8 @@ def print_person(found: dict[str, Any]) -> None:
     page.print(f"[bold]{escape(found['profile_id'])}[/] {kind}, as of {found['as_of']}")
     page.print(f"seen {found['first_seen']} to {found['last_seen']}")
     for name, value in found["attributes"].items():
-        page.print(f"  {name}: {value}")
+        origin = found["attribute_sources"].get(name)
+        page.print(f"  {name}: {escape(str(value))}{_origin(origin)}", soft_wrap=True)
     segments = ", ".join(row["segment"] for row in found["segments"]) or "none"
     page.print(f"segments: {segments}")
     for score in found["scores"]:
@@ -207,6 +208,13 @@ def print_person(found: dict[str, Any]) -> None:
         shown = ", ".join(f"{name}={value}" for name, value in rest.items())
         table.add_row(event["event_time"], event["event_type"], event["source"], shown)
     page.print(table)
+
+
+def _origin(origin: dict[str, Any] | None) -> str:
+    if origin is None:
+        return ""
+    said = [origin["source"], origin["file"], f"row {origin['row']}", origin["at"] or "undated"]
+    return escape(f" (from {', '.join(filter(None, said))})")
 
 
 def print_found(found: Found) -> None:

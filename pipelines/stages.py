@@ -7,7 +7,7 @@ version is named by all that it was made from, so the order of stages is the onl
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -264,7 +264,7 @@ def feature_table(bench: Bench, plan: Plan, moment: int, goals: Sequence[Compile
     Columns: profile_key, as_of, `eligible_<goal>`, and the catalogue. Returns the version.
     """
     key = key_of(
-        FEATURES, FEATURES_VERSION, bench.united, _identity_settings(bench), moment,
+        FEATURES, FEATURES_VERSION, bench.united, people_settings(bench), moment,
         plan.manifest, [[goal.name, canonical(goal)["eligible"]] for goal in goals],
         bench.salt("features"),
     )  # fmt: skip
@@ -277,8 +277,10 @@ def feature_table(bench: Bench, plan: Plan, moment: int, goals: Sequence[Compile
     return key
 
 
-def _identity_settings(bench: Bench) -> dict[str, Any]:
-    return bench.workspace.project.identity.model_dump(mode="json")
+def people_settings(bench: Bench) -> list[Any]:
+    """Return the settings of who people are and what is known of them, for names of versions."""
+    identity = bench.workspace.project.identity.model_dump(mode="json")
+    return [identity, [asdict(policy) for policy in bench.log.policies]]
 
 
 def eligible_people(
@@ -342,7 +344,7 @@ def event_feature_table(
 ) -> str:
     """Write the features of an at_events spine, each of `visits` at its own moment."""
     key = key_of(
-        FEATURES, FEATURES_VERSION, "at_events", bench.united, _identity_settings(bench),
+        FEATURES, FEATURES_VERSION, "at_events", bench.united, people_settings(bench),
         list(moments), plan.manifest, canonical(goal), bench.workspace.project.training.seed,
         bench.salt("features"),
     )  # fmt: skip

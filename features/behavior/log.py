@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from features import time
-from features.behavior.attributes import NUMBER, kinds_of, typed
 from features.behavior.scene import Log
 from features.conditions import Vocabulary
 from features.engine import Engine
 from features.identity.graph import Graph
+from features.profiles.attributes import NUMBER, kinds_of, typed
+from features.profiles.merging import policies
 from features.settings import Project
 from features.sources.unite import TABLE as UNITED
 from features.store import Store
@@ -27,6 +28,7 @@ def open_log(engine: Engine, store: Store, united: str, project: Project, graph:
         namespaces=tuple(namespace.name for namespace in project.identity.namespaces),
         attribute_kinds=kinds,
         undated=undated_attributes(project),
+        policies=policies(project),
     )
 
 

@@ -15,10 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features import time
-from features.behavior.attributes import attributes_at
 from features.engine import Engine
 from features.identity.graph import NOBODY, Resolution
 from features.identity.moments import RowMembers
+from features.profiles.merging import Policy, attributes_at
 from features.time import Window
 
 Ints = NDArray[np.int64]
@@ -100,6 +100,8 @@ class Log:
     """Profile attribute to number, date, boolean or text."""
     undated: frozenset[str] = frozenset()
     """Attributes nobody dated: they may know the future, so features never see them."""
+    policies: tuple[Policy, ...] = ()
+    """How every attribute is merged."""
 
     @property
     def event_attributes(self) -> list[str]:
@@ -158,7 +160,7 @@ def _spine(
         rows[f"identities_{namespace}"] = count.astype(np.int64)
     spine = engine.table(pa.table(rows))
     kinds = {n: k for n, k in log.attribute_kinds.items() if undated or n not in log.undated}
-    stated = attributes_at(log.observations, members, kinds, undated=undated)
+    stated = attributes_at(log.observations, members, log.policies, kinds, undated=undated)
     if stated is None:
         return spine
     return spine.left_join(stated, "row_id").drop("row_id_right")

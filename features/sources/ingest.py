@@ -39,7 +39,7 @@ from features.sources.files import SourceFile
 from features.sources.meaning import instants, meaning
 from features.store import Store, key_of
 
-VERSION = 3
+VERSION = 4
 TABLE = "parts"
 MAX_IDENTITY = 1_024
 CONTACTS = pa.schema([("identity", pa.string()), ("raw", pa.string()), ("known_at", pa.int64())])
@@ -87,6 +87,7 @@ def ingest_file(
         facts.update(write_part(engine, kept, refused, folder))
         erased = count_erased(engine, good)
         facts["rows"] = facts["accepted"] + refused.num_rows + erased
+        facts |= {"source": file.source.name, "file": file.path.name}
         facts |= {"erased": erased, "erasures": len(erasures)}
         facts["purged"] = len(erasures) if touched else 0
         facts.update(_absent_keys(engine, raw, file))

@@ -10,7 +10,8 @@ known_at, local_day, event_type, attr_*.
 `appearances` (an identity, a moment known): identity_key, owner (is the row's primary), known_at,
 event_time (earliest known then).
 `observations` (a stated profile attribute): identity_key, attribute, value (text), event_time,
-known_at, dated, source.
+known_at, dated, source, row.
+`stated_rows` (a row that states some): source, row (numbered by event id), event_id.
 `consents` (a stated consent): identity_key, purpose, allowed, event_time, known_at.
 `contacts` (a personal identity): identity_key, raw (the value as written last).
 
@@ -41,9 +42,10 @@ from features.sources.keys import Keys, appearances, links
 from features.sources.meaning import NUMBER
 from features.store import Store, key_of
 
-VERSION = 2
+VERSION = 5
 TABLE = "united"
-NAMES = ("events", "identity_index", "links", "appearances", "observations", "consents", "contacts")
+NAMES = ("events", "identity_index", "links", "appearances", "observations", "stated_rows",
+         "consents", "contacts")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,10 @@ class _Union:
         self.contacts = [store.folder(PARTS, key) / "contacts.parquet" for key in keys]
         texts = [self._texts(store, parts) for parts in gathered]
         self.keys = Keys(engine, self.namespaces, [rows for rows, _ in texts])
-        self.rows = [engine.hold(self.keys.keyed(rows)) for rows, _ in texts]
+        self.rows = [
+            engine.hold(_numbered(self.keys.keyed(rows), parts.source))
+            for parts, (rows, _) in zip(gathered, texts, strict=True)
+        ]
         engine.drop(*(rows for rows, held in texts if held))
         self.sources = [parts.source for parts in gathered]
         facts["types"] = self.types
@@ -173,6 +178,7 @@ class _Union:
         self._write("links", links(self.rows, self.namespaces))
         path = self.folder / "appearances.parquet"
         appearances(self.engine, self.rows, self.namespaces, path)
+        self._write("stated_rows", self._stated_rows())
         self._write("observations", self._observations())
         self._write("consents", self._consents())
         self._write("contacts", self._contacts())
@@ -208,6 +214,18 @@ class _Union:
         )
         return numbered.filter(numbered["__copy"] == 0).drop("__copy", "identity")
 
+    def _stated_rows(self) -> ir.Table:
+        listed = []
+        for source, rows in zip(self.sources, self.rows, strict=True):
+            if source.profile:
+                states = ibis.or_(*(rows[f"profile_{name}"].notnull() for name in source.profile))
+                some = rows.filter(states).select("row", "event_id")
+                listed.append(some.mutate(source=ibis.literal(source.name)))
+        if not listed:
+            return _empty(row="int64", event_id="string", source="string")
+        found = ibis.union(*listed) if len(listed) > 1 else listed[0]
+        return found.order_by("source", "row")
+
     def _observations(self) -> ir.Table:
         return self._stated(
             lambda source: source.profile,
@@ -218,10 +236,11 @@ class _Union:
                 "known_at": _constant(source, name, rows),
                 "dated": ibis.literal(_dated(source, name)),
                 "source": ibis.literal(source.name),
+                "row": rows.row,
             },
             lambda name: f"profile_{name}",
             attribute="string", value="string", event_time="int64", known_at="int64",
-            dated="boolean", source="string",
+            dated="boolean", source="string", row="int64",
         )  # fmt: skip
 
     def _consents(self) -> ir.Table:
@@ -249,10 +268,12 @@ class _Union:
         for source, rows in zip(self.sources, self.rows, strict=True):
             for name in names(source):
                 some = rows.filter(rows[column(name)].notnull())
-                said.append(some.select("identity_key", **columns(source, some, name)).distinct())
+                said.append(some.select("identity_key", **columns(source, some, name)))
         if not said:
             return _empty(identity_key="int64", **schema)
-        found = ibis.union(*said, distinct=True) if len(said) > 1 else said[0]
+        found = ibis.union(*said) if len(said) > 1 else said[0]
+        if "row" not in schema:  # A numbered row says a thing once.
+            found = found.distinct()
         return found.select("identity_key", *schema).order_by("identity_key", *schema)
 
     def _contacts(self) -> ir.Table:
@@ -287,6 +308,13 @@ class _Union:
             )
         found = ibis.union(*listed) if len(listed) > 1 else listed[0]
         return found.order_by("identity_key", "event_time", "event_id")
+
+
+def _numbered(rows: ir.Table, source: Source) -> ir.Table:
+    """Return the rows with a number each, by event id, if the source speaks of people."""
+    if not source.profile:
+        return rows
+    return rows.mutate(row=ibis.row_number().over(order_by=rows.event_id))
 
 
 def _codes(parts: Parts) -> dict[str, int]:

@@ -85,6 +85,10 @@ def test_profile_shows_one_person(shop, known):
     assert 0 < len(found["events"]) <= 20
     if known:
         assert found["attributes"]["country"]
+        origin = found["attribute_sources"]["country"]
+        assert (origin["source"], origin["file"]) == ("crm", "customers.csv")
+        assert origin["row"] in table(shop, "united", "stated_rows").event_id.to_numpy()
+        assert origin["at"] < found["as_of"]
         assert found["links"]
         # By any other of their identities it is the same person.
         other = next(i for i in found["identities"] if i.startswith("cookie:"))

@@ -122,6 +122,7 @@ def test_the_general_opt_out_is_no_purpose_of_a_destination():
         ("mlflow.artefacts", "mlflow.artefacts", "artifacts"),
         ("features.window", "features.window", "windows"),
         ("training.sed", "training.sed", "seed"),
+        ("profiles.merg", "profiles.merg", "merge"),
     ],
 )
 def test_an_unknown_key_is_refused_at_any_depth_with_a_suggestion(path, key, near):
@@ -169,6 +170,29 @@ def test_an_unknown_key_is_refused_at_any_depth_with_a_suggestion(path, key, nea
          r"Did you mean 'file'"),
         ("segments.0.holdout", 1, r"segments\.0\.holdout: .*less than 1, got 1"),
         ("destinations.0.columns", {}, r"destinations\.0\.columns: Dictionary should have"),
+        ("profiles.merge", "newest", r"profiles\.merge: Input should be 'most_recent', "),
+        ("profiles.source_order", ["cmr"], r"profiles\.source_order: no source 'cmr'\. "
+         r"Did you mean 'crm'"),
+        ("profiles.source_order", ["crm", "crm"], r"source_order: 'crm' is there twice"),
+        ("profiles.attributes.bron", {}, r"profiles\.attributes: no attribute 'bron'\. "
+         r"Did you mean 'born'"),
+        ("profiles.attributes.born", {"source_order": ["crm"]},
+         r"attributes\.born\.source_order: goes with `merge: source_order` alone"),
+        ("profiles.attributes.born", {"merge": "source_order", "source_order": ["lg"]},
+         r"profiles\.attributes\.born\.source_order: no source 'lg'\. Did you mean 'log'"),
+        ("profiles.groups", [{"name": "g", "attributes": ["city"]}],
+         r"profiles\.groups\.g\.attributes: no attribute 'city'"),
+        ("profiles.groups", [{"name": "g", "attributes": ["born"]}] * 2,
+         r"groups: 'g' is there twice"),
+        ("profiles.groups", [{"name": n, "attributes": ["born"]} for n in "ab"],
+         r"groups\.attributes: 'born' is there twice"),
+        ("profiles", {"groups": [{"name": "g", "attributes": ["born"]}],
+                      "attributes": {"born": {}}},
+         r"attributes\.born: its group says how it is merged"),
+        ("profiles", {"merge": "min", "groups": [{"name": "g", "attributes": ["born"]}]},
+         r"groups\.g: min chooses no row; say its `merge`"),
+        ("profiles.groups", [{"name": "g", "attributes": ["born"], "merge": "max"}],
+         r"profiles\.groups\.0\.merge: Input should be 'most_recent'"),
         ("serving.served_sample", 2, r"serving\.served_sample: .*less than or equal to 1, got 2"),
     ],
 )  # fmt: skip
