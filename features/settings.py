@@ -4,52 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from features.errors import SettingsError, TimeError, did_you_mean
-from features.time import Window, zone
-
-
-def _window(value: object) -> Window:
-    if isinstance(value, Window):
-        return value
-    try:
-        return Window.parse(str(value))
-    except TimeError as error:
-        raise ValueError(str(error)) from error
-
-
-def _zone(name: str) -> str:
-    try:
-        return zone(name).key
-    except TimeError as error:
-        raise ValueError(str(error)) from error
-
-
-def _sql(value: object) -> object:
-    # YAML reads `1` and `true` as what they are; as expressions they are constants.
-    return str(value) if isinstance(value, bool | int | float) else value
-
-
-def _refuse_repeats(key: str, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{key}: {name!r} is there twice")
-
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-Length = Annotated[Window, BeforeValidator(_window), PlainSerializer(str)]
-Zone = Annotated[str, AfterValidator(_zone)]
-Sql = Annotated[str, BeforeValidator(_sql), Field(min_length=1, max_length=2_000)]
+from features.errors import SettingsError, did_you_mean
+from features.profiles.templates import value_of
+from features.setting_values import Length, Name, Sql, Zone, refuse_repeats
+from features.time import Window
 
 
 class Settings(BaseModel):
@@ -131,7 +91,7 @@ class Source(Settings):
 EVERYTHING = "all"
 """The purpose of the general opt-out: who refuses it is in no segment and in no file."""
 TAKEN_ATTRIBUTES = frozenset(["id", "key"])
-TAKEN_GOALS = frozenset(["profile", "profile_id", "identity", "segment", "as_of"])
+TAKEN_GOALS = frozenset(["profile", "profile_id", "identity", "measure", "segment", "as_of"])
 
 NamespaceType = Literal[
     "person", "email", "phone", "device", "cookie", "session", "household", "partner"
@@ -194,7 +154,7 @@ class Identity(Settings):
         first = next((i for i, n in enumerate(self.namespaces) if n in anonymous), None)
         if first is not None and any(i > first for i in people):
             raise ValueError(f"{self.namespaces[first].name}: ranks above a person namespace")
-        _refuse_repeats("namespaces", [n.name for n in self.namespaces])
+        refuse_repeats("namespaces", [n.name for n in self.namespaces])
         return self
 
     def namespace(self, name: str) -> Namespace:
@@ -249,17 +209,17 @@ class Profiles(Settings):
 
     @model_validator(mode="after")
     def _mergeable(self) -> Profiles:
-        _refuse_repeats("groups", [group.name for group in self.groups])
+        refuse_repeats("groups", [group.name for group in self.groups])
         grouped = [name for group in self.groups for name in group.attributes]
-        _refuse_repeats("groups.attributes", grouped)
+        refuse_repeats("groups.attributes", grouped)
         if both := set(grouped) & set(self.attributes):
             raise ValueError(f"attributes.{min(both)}: its group says how it is merged")
         for group in self.groups:
             if (merge := group.merge or self.merge) in ("min", "max"):
                 raise ValueError(f"groups.{group.name}: {merge} chooses no row; say its `merge`")
-        _refuse_repeats("source_order", list(self.source_order))
+        refuse_repeats("source_order", list(self.source_order))
         for where, item in self.own().items():
-            _refuse_repeats(f"{where}.source_order", list(item.source_order))
+            refuse_repeats(f"{where}.source_order", list(item.source_order))
             if item.source_order and (item.merge or self.merge) != "source_order":
                 raise ValueError(f"{where}.source_order: goes with `merge: source_order` alone")
         return self
@@ -313,6 +273,63 @@ class Training(Settings):
     """Seed of everything drawn at random."""
     max_snapshots: Annotated[int, Field(ge=1, le=60)] = 12
     """Snapshots used for one goal, newest first."""
+
+
+Template = Literal[
+    "average_transaction_value", "total_transaction_value", "average_daily_revenue",
+    "average_monthly_revenue", "average_yearly_revenue", "transaction_count",
+    "loyalty_points_earned", "loyalty_points_redeemed", "loyalty_points_balance",
+    "active_lifespan", "membership_duration", "time_since_last_purchase",
+]  # fmt: skip
+
+
+class Measure(Settings):
+    """A named value of a person: `value` says what it is made of, or a `template` with its keys."""
+
+    name: Name
+    """Name used in conditions, and as `measure.NAME` in files."""
+    label: str = ""
+    """What people call it; the name by default."""
+    value: str | None = None
+    """What it is made of, in the [language of measures](measures.md)."""
+    template: Template | None = None
+    """A [template](measures.md#templates) instead of a `value`; the other keys fill it."""
+    event: str | None = None
+    """Event type of a template."""
+    amount: Name | None = None
+    """Attribute of the event: the value of a transaction."""
+    points: Name | None = None
+    """Attribute of the event: loyalty points earned, or redeemed."""
+    earned: Name | None = None
+    """Attribute of the event: loyalty points earned (balance)."""
+    redeemed: Name | None = None
+    """Attribute of the event, or of `redeemed_event`: loyalty points redeemed (balance)."""
+    redeemed_event: str | None = None
+    """Event type of redeemed points where it is another (balance)."""
+    since: Name | None = None
+    """Profile attribute: the date the membership began, where no event says it."""
+    in_last: Length | None = None
+    """Look-back of the template's events; their whole history by default."""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.label or self.name.replace("_", " ")
+
+    @property
+    def keys(self) -> dict[str, object]:
+        """The keys that fill a template, by name."""
+        return self.model_dump(exclude_none=True, exclude={"name", "label", "value", "template"})
+
+    @model_validator(mode="after")
+    def _complete(self) -> Measure:
+        if (self.value is None) == (self.template is None):
+            raise ValueError(f"{self.name}: needs either a value or a template")
+        if self.value is not None and self.keys:
+            raise ValueError(f"{self.name}: {min(self.keys)} belongs to a template, not to a value")
+        if self.template is not None:
+            value_of(self.template, frozenset(self.keys))
+        return self
 
 
 class Segment(Settings):
@@ -393,6 +410,8 @@ class Project(Settings):
     """How models are trained."""
     scoring_interval: Length = Window.parse("7d")
     """How often scores are renewed: a score expires after it, or its outcome window if shorter."""
+    measures: tuple[Measure, ...] = ()
+    """Named values of people, for conditions, files and profiles."""
     segments: tuple[Segment, ...] = ()
     """Lists of people."""
     destinations: tuple[Destination, ...] = ()
@@ -402,11 +421,12 @@ class Project(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Project:
-        for key in ("sources", "goals", "segments", "destinations"):
-            _refuse_repeats(key, [item.name for item in getattr(self, key)])
+        for key in ("sources", "goals", "measures", "segments", "destinations"):
+            refuse_repeats(key, [item.name for item in getattr(self, key)])
         for goal in self.goals:
             if goal.name in TAKEN_GOALS:
                 raise ValueError(f"goals.{goal.name}: the name means something else in files")
+        self._refuse_taken_measures()
         known = {namespace.name for namespace in self.identity.namespaces}
         for source in self.sources:
             for name in source.identities:
@@ -442,6 +462,15 @@ class Project(Settings):
                 raise ValueError(
                     f"profiles.{where}: no {what} {name!r}. " + did_you_mean(name, known)
                 )
+
+    def _refuse_taken_measures(self) -> None:
+        taken = {namespace.name: "a namespace" for namespace in self.identity.namespaces}
+        taken |= {name: "a profile attribute" for s in self.sources for name in s.profile}
+        taken |= {goal.name: "a goal" for goal in self.goals}
+        taken |= {segment.name: "a segment" for segment in self.segments}
+        for measure in self.measures:
+            if measure.name in taken:
+                raise ValueError(f"measures.{measure.name}: {taken[measure.name]} has the name")
 
     def source(self, name: str) -> Source:
         """Return the source called `name`."""

@@ -137,6 +137,19 @@ def days_between(earlier: Any, later: Any) -> Any:
     return (later - earlier) / MICROS_PER_DAY
 
 
+def month_of(local_day: Any) -> Any:
+    """Return the calendar month of a day (days since 1970-01-01) as year * 12 + month - 1.
+
+    Whole numbers only, for days from 1970 on: years are counted from March, so that the leap day
+    comes last, and 400 of them have 146,097 days.
+    """
+    day = local_day + 719_468  # since 1 March of the year 0
+    of_era = day % 146_097
+    year = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * year + year // 4 - year // 100)
+    return (day // 146_097 * 400 + year) * 12 + (5 * of_year + 2) // 153 + 2
+
+
 def zone(name: str) -> ZoneInfo:
     """Return the IANA time zone called `name`, or raise `TimeError` naming the nearest one."""
     try:

@@ -6,7 +6,7 @@ Nothing here is seen by a reader before the run publishes its manifest; files ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 
 from features.behavior.scene import People, Scene, scene_of
 from features.conditions import Vocabulary, words
+from features.conditions.text import formula_text
+from features.profiles.measures import measured_rows
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, Store, key_of
 from features.time import MICROS_PER_DAY, Window
 from pipelines.learning import bundle_of
 from pipelines.people import attribute_sources, consents_now, profile_changes, profiles_table
 from pipelines.scoring import SCORES, columns_of
-from pipelines.stages import Bench, Plan, described, everything_known, people_settings
+from pipelines.stages import Bench, Measures, Plan, all_names, described, people_settings
 from serving.exports.columns import fields_of
 from serving.exports.deliveries import carried, unerased
 from serving.exports.files import Origin, deliver, stage, staged_in
@@ -38,17 +40,21 @@ from serving.segments.diff import build as build_memberships
 from serving.segments.membership import evaluate, opted_out, without
 
 PROFILES, LISTS, ONLINE = "profiles", "lists", "online"
-PROFILES_VERSION = 2
-LISTS_VERSION = ONLINE_VERSION = 2
+PROFILES_VERSION = 3
+LISTS_VERSION = 2
+ONLINE_VERSION = 3
 
 
 def write_profiles(bench: Bench, plan: Plan) -> str:
     """Write profiles, what made their attributes, and consents as known at the run's as_of.
 
-    Returns their version.
+    `profiles` has a column `measure_<name>` for each measure. Returns their version.
     """
     project, store = bench.workspace.project, bench.store
-    key = key_of(PROFILES, PROFILES_VERSION, bench.united, people_settings(bench), plan.as_of)
+    measures = list(all_names(bench).measures.values())
+    made_of = [[measure.name, formula_text(measure.formula)] for measure in measures]
+    people_key = people_settings(bench)
+    key = key_of(PROFILES, PROFILES_VERSION, bench.united, people_key, plan.as_of, made_of)
     key = key_of(key, bench.salt("segment")) if bench.salt("segment") else key
     if not bench.due("segment", PROFILES, key, "writing profiles"):
         return key
@@ -57,6 +63,8 @@ def write_profiles(bench: Bench, plan: Plan) -> str:
         people = People.everyone(resolution)
         scene = scene_of(bench.engine, bench.log, people, undated=True)
         table = profiles_table(bench.engine, bench.graph, project.identity, people, scene)
+        for name, column in measured_rows(scene, measures).items():
+            table = table.append_column(name, column)
         origins = attribute_sources(bench.engine, bench.log, people, scene)
         scene.close()
         consents = pq.read_table(store.folder(UNITED, bench.united) / "consents.parquet")
@@ -70,17 +78,10 @@ def write_profiles(bench: Bench, plan: Plan) -> str:
     return key
 
 
-def segment_vocabulary(bench: Bench) -> Vocabulary:
+def segment_vocabulary(bench: Bench, measures: Measures | None = None) -> Vocabulary:
     """Return the names that segments may use: all there is, undated attributes included."""
-    found = everything_known(bench)
-    undated = {name: bench.log.attribute_kinds[name] for name in bench.log.undated}
-    return Vocabulary(
-        events=found.events,
-        attributes={**found.attributes, **undated},  # type: ignore[dict-item]
-        identities=found.identities,
-        goals=frozenset(goal.name for goal in bench.workspace.project.goals),
-        time_zone=found.time_zone,
-    )
+    goals = frozenset(goal.name for goal in bench.workspace.project.goals)
+    return replace(all_names(bench, measures), goals=goals)
 
 
 @dataclass(frozen=True)
@@ -285,9 +286,19 @@ def _records(bench: Bench, inputs: Inputs, lists: str) -> Iterator[ProfileRecord
                     if name.startswith("profile_") and name not in ("profile_id", "profile_key")
                 },
                 segments=tuple(segments.get(row["profile_id"], ())),
+                measures=measures_of(row),
                 first_seen=row["first_seen"],
                 last_seen=row["last_seen"],
             )
+
+
+def measures_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the measures of a row of `profiles` by name, JSON-ready."""
+    return {
+        name.removeprefix("measure_"): plain(value, "number")
+        for name, value in row.items()
+        if name.startswith("measure_")
+    }
 
 
 def plain(value: Any, kind: str) -> Any:

@@ -12,13 +12,15 @@ from typing import Any, Literal
 
 from features import time
 from features.errors import LikelierError
-from features.settings import Source
+from features.profiles.measures import read_measures
+from features.settings import Measure, Source
 from features.sources import ingest
 from features.sources.files import discover
 from pipelines.building import segment_vocabulary
 from pipelines.runner import Reporter
 from pipelines.stages import (
     Bench,
+    all_names,
     default_as_of,
     earliest_event,
     everything_known,
@@ -211,7 +213,8 @@ def _check_together(bench: Bench, keys: dict[str, list[str]], found: Usability) 
     project = bench.workspace.project
     try:
         unify(bench, keys)
-        vocabulary = everything_known(bench)
+        measures = _sound_measures(bench, found)
+        vocabulary = everything_known(bench, measures)
     except LikelierError as error:
         found.refuse("sources", error)
         return
@@ -221,11 +224,21 @@ def _check_together(bench: Bench, keys: dict[str, list[str]], found: Usability) 
         except LikelierError as error:
             found.refuse(f"goals.{goal.name}", error)
     try:
-        compile_segments(project.segments, segment_vocabulary(bench))
+        compile_segments(project.segments, segment_vocabulary(bench, measures))
     except LikelierError as error:
         found.refuse("segments", error)
     if not found.errors:
         _judge_history(bench, found)
+
+
+def _sound_measures(bench: Bench, found: Usability) -> list[Measure]:
+    """Return the measures that can be read; note what is wrong with the others."""
+    project = bench.workspace.project
+    read = read_measures(project.measures, all_names(bench, ()))
+    for name, measure in read.items():
+        if isinstance(measure, LikelierError):
+            found.refuse(f"measures.{name}", measure)
+    return [m for m in project.measures if not isinstance(read[m.name], LikelierError)]
 
 
 def _judge_history(bench: Bench, found: Usability) -> None:

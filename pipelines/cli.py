@@ -212,7 +212,7 @@ def profile(
     identity: Annotated[str, typer.Argument(help="namespace:value, for example customer:17850")],
     as_json: Json = False,
 ) -> None:
-    """Show one person: attributes, identities and why linked, events, scores, factors, segments.
+    """Show one person: attributes, measures, identities and why linked, events, scores, segments.
 
     Example: `likelier -p examples/online_retail profile customer:17850`
     """

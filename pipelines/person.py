@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from features import time
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest
-from pipelines.building import LISTS, PROFILES, plain
+from pipelines.building import LISTS, PROFILES, measures_of, plain
 from pipelines.erasing import hidden
 from pipelines.origins import origins_of
 from pipelines.scoring import SCORES
@@ -50,6 +50,7 @@ def describe(workspace: Workspace, asked: str) -> dict[str, Any]:
             if name.startswith("profile_") and name not in ("profile_id", "profile_key")
         },
         "attribute_sources": origins_of(workspace, manifest, row["profile_key"]),
+        "measures": _measures(workspace, row),
         "identities": row["identities"],
         "links": _links(_read(workspace, manifest, UNITED, "links"), names, manifest.as_of),
         "scores": _scores(workspace, manifest, row["profile_id"]),
@@ -73,6 +74,14 @@ def _profile_of(profiles: pa.Table, identity: str | None) -> dict[str, Any] | No
     owner = pc.list_parent_indices(listed)[place].as_py()
     row: dict[str, Any] = profiles.slice(owner, 1).to_pylist()[0]
     return row
+
+
+def _measures(workspace: Workspace, row: dict[str, Any]) -> list[dict[str, Any]]:
+    labels = {measure.name: measure.title for measure in workspace.project.measures}
+    return [
+        {"name": name, "label": labels.get(name, name), "value": value}
+        for name, value in measures_of(row).items()
+    ]
 
 
 def _links(links: pa.Table, names: dict[int, str], as_of: int) -> list[dict[str, Any]]:

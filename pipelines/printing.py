@@ -180,6 +180,9 @@ def print_person(found: dict[str, Any]) -> None:
     for name, value in found["attributes"].items():
         origin = found["attribute_sources"].get(name)
         page.print(f"  {name}: {escape(str(value))}{_origin(origin)}", soft_wrap=True)
+    for measure in found["measures"]:
+        value = "not defined" if measure["value"] is None else measure["value"]
+        page.print(f"  {escape(measure['label'])}: {escape(str(value))}")
     segments = ", ".join(row["segment"] for row in found["segments"]) or "none"
     page.print(f"segments: {segments}")
     for score in found["scores"]:

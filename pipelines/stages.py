@@ -26,6 +26,8 @@ from features.conditions.table import matches
 from features.engine import Engine
 from features.erasures import Erasures, open_erasures
 from features.identity.graph import Graph
+from features.profiles.measures import with_attributes, with_measures
+from features.settings import Measure
 from features.sources import ingest
 from features.sources.files import SourceFile, discover
 from features.sources.purge import lags, purge_part
@@ -39,6 +41,7 @@ FEATURES = "features"
 FEATURES_VERSION = 1
 
 Say = Callable[[str], None]
+Measures = Sequence[Measure]
 Mask = NDArray[np.bool_]
 
 
@@ -166,8 +169,17 @@ def unify(bench: Bench, parts: dict[str, list[str]]) -> str:
     return bench.united
 
 
-def everything_known(bench: Bench) -> Vocabulary:
-    """Return the names of all the data, whenever known, with their kinds in the bench's log."""
+def everything_known(bench: Bench, measures: Measures | None = None) -> Vocabulary:
+    """Return the names of all dated data, whenever known, with their kinds in the bench's log.
+
+    `measures` are the project's by default; those made of undated attributes are left out.
+    """
+    log = bench.log
+    return with_attributes(all_names(bench, measures), set(log.attribute_kinds) - log.undated)
+
+
+def all_names(bench: Bench, measures: Measures | None = None) -> Vocabulary:
+    """Return the names of everything known of people, undated attributes included."""
     log = bench.log
     schema = log.events.schema()
     events: dict[str, dict[str, str]] = {}
@@ -176,8 +188,9 @@ def everything_known(bench: Bench) -> Vocabulary:
             numbers = [name for name in names if schema[f"attr_{name}"].is_decimal()]
             kinds = {name: "number" if name in numbers else "text" for name in names}
             events.setdefault(event, {}).update(kinds)
-    attributes = {n: kind for n, kind in log.attribute_kinds.items() if n not in log.undated}
-    return vocabulary_of(bench.workspace.project, events, attributes)
+    project = bench.workspace.project
+    found = vocabulary_of(project, events, log.attribute_kinds)
+    return with_measures(found, project.measures if measures is None else measures)
 
 
 def default_as_of(bench: Bench) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from features.behavior.definitions import DaysSince
-from features.conditions import Condition, Vocabulary, parse, text, uses, words
+from features.conditions import Condition, Vocabulary, parse, uses, words
+from features.conditions.text import text_in_full
 from features.conditions.tree import AnyEvent, EventFilter, any_of, event_filters
 from features.errors import LikelierError
 from features.settings import Goal
@@ -75,8 +76,8 @@ def default_population(vocabulary: Vocabulary) -> Condition:
 def canonical(goal: CompiledGoal) -> dict[str, str]:
     """Return what the goal says, as canonical text: part of the version of what is made of it."""
     return {
-        "outcome": text(goal.outcome),
-        "eligible": text(goal.eligible),
+        "outcome": text_in_full(goal.outcome),
+        "eligible": text_in_full(goal.eligible),
         "outcome_window": str(goal.settings.outcome_window),
         "gap": str(goal.settings.gap or ""),
         "spine": goal.settings.spine,

@@ -79,7 +79,7 @@ def undated_attributes(project: Project) -> frozenset[str]:
 def vocabulary_of(
     project: Project, events: dict[str, dict[str, str]], attributes: dict[str, str]
 ) -> Vocabulary:
-    """Return the names that goals and populations may use."""
+    """Return these events and attributes, and the identities of the project, as names."""
     return Vocabulary(
         events=events,  # type: ignore[arg-type]
         attributes=attributes,  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import cast
 
 from lark import Token, Tree
@@ -12,36 +13,44 @@ from features.conditions.literals import Page, Part, branch, leaf
 from features.conditions.tree import (
     Aggregate,
     AnyEvent,
+    Arithmetic,
     Attribute,
     Compare,
     Condition,
     Contains,
+    DaysSinceDate,
     Direction,
     EventAttribute,
     EventFilter,
     Exists,
     Factor,
+    Formula,
+    Function,
     HasIdentity,
     In,
     InSegment,
-    Measure,
     Not,
+    Number,
     Operator,
     Scalar,
     Score,
     ScoreField,
+    Sign,
     StartsWith,
     Value,
     all_of,
     any_of,
 )
-from features.conditions.vocabulary import Vocabulary
+from features.conditions.vocabulary import Kind, Vocabulary
 
-OF_EVENTS = ("count", "days_since", "active_days")
+OF_CALENDAR = ("active_days", "calendar_days", "calendar_months", "calendar_years")
+OF_EVENTS = ("count", "days_since", "days_since_first", "lifespan", *OF_CALENDAR)
 OF_NUMBERS = ("sum", "mean", "min", "max")
-OF_ATTRIBUTES = (*OF_NUMBERS, "distinct")
+AS_STATED = ("first", "last")
+OF_ATTRIBUTES = (*OF_NUMBERS, *AS_STATED, "distinct")
 YES_OR_NO = ("any", "in_segment")
-FUNCTIONS = (*OF_EVENTS, *OF_ATTRIBUTES, *YES_OR_NO, "identity", "factor")
+ELSE = ("days_since_date", "identity", "factor")
+FUNCTIONS = (*OF_EVENTS, *OF_ATTRIBUTES, *YES_OR_NO, *ELSE)
 
 SCORE_FIELDS = ("score", "probability", "percentile", "bucket")
 BUCKETS = ("low", "medium", "high")
@@ -53,8 +62,11 @@ _USE = {
     "identity": "identity(email) exists",
     "factor": "factor(churn, days_since_purchase) = raises",
     "count": "count(purchase in last 30d) >= 2",
-    "active_days": "active_days(purchase in last 30d) >= 2",
     "days_since": "days_since(purchase) < 30",
+    "days_since_first": "days_since_first(purchase) > 365",
+    "days_since_date": "days_since_date(birth_date) > 6574",
+    "lifespan": "lifespan(purchase) > 365",
+    **{name: f"{name}(purchase in last 30d) >= 2" for name in OF_CALENDAR},
     **{name: f"{name}(purchase.amount in last 30d) >= 2" for name in OF_ATTRIBUTES},
 }
 
@@ -143,15 +155,61 @@ class Checker(Page):
     def _value(self, tree: Tree[Token], event: str) -> Value:
         match tree.data:
             case "call":
-                return self._aggregate(tree)
+                return self._call(tree)
             case "score":
                 return self._score(tree)
             case "field":
                 kinds = self.vocabulary.events[event]
                 name = self.known(leaf(tree, 0), kinds, f"an attribute of {shown(event)}")
                 return EventAttribute(name, kinds[name])
-        name = self.known(leaf(tree, 0), self.vocabulary.attributes, "a profile attribute")
-        return Attribute(name, self.vocabulary.attributes[name])
+        attributes, measures = self.vocabulary.attributes, self.vocabulary.measures
+        what = "a profile attribute or a measure" if measures else "a profile attribute"
+        name = self.known(leaf(tree, 0), [*attributes, *measures], what)
+        return Attribute(name, attributes[name]) if name in attributes else measures[name]
+
+    def measured(self, tree: Tree[Token]) -> Formula:
+        """Return what a measure is made of: a number, or one text that an event states."""
+        formula = self._formula(tree)
+        if formula.kind == "text" and isinstance(formula, Aggregate):
+            return formula
+        return self._number(formula, tree)
+
+    def _formula(self, tree: Tree[Token]) -> Formula:
+        match tree.data:
+            case "chain":
+                return self._chain(tree)
+            case "number":
+                return Number(self.number(leaf(tree, 0)))
+            case "call":
+                return self._call(tree)
+        attributes = self.vocabulary.attributes
+        name = self.known(leaf(tree, 0), attributes, "a profile attribute")
+        return Attribute(name, attributes[name])
+
+    def _chain(self, tree: Tree[Token]) -> Formula:
+        """Return `a - b + c` as `(a - b) + c`."""
+        first, *rest = cast("list[Tree[Token]]", tree.children[::2])
+        whole = self._number(self._formula(first), first)
+        for sign, part in zip(tree.children[1::2], rest, strict=True):
+            right = self._number(self._formula(part), part)
+            if sign == "/" and right == Number(Decimal(0)):
+                problem = "A division by zero is never known."
+                raise self.error("condition_syntax", problem, part, expected="another number")
+            whole = Arithmetic(whole, cast("Sign", str(sign)), right)
+        return whole
+
+    def _number(self, formula: Formula, tree: Tree[Token]) -> Formula:
+        if formula.kind == "number":
+            return formula
+        said = self.text[tree.meta.start_pos : tree.meta.end_pos]
+        dated = f"Write days_since_date({said[:60]})." if formula.kind == "date" else ""
+        raise self.error(
+            "type_mismatch",
+            f"{shown(said)} is a {formula.kind}, and a measure is made of numbers.",
+            tree,
+            expected="a number",
+            hint=dated or "Texts can be counted: distinct(purchase.product).",
+        )
 
     def _score(self, tree: Tree[Token]) -> Score:
         goal, field = leaf(tree, 0), leaf(tree, 1)
@@ -237,15 +295,30 @@ class Checker(Page):
             raise self._misuse(function, f"`{function}` takes one name.", arguments)
         return leaf(branch(arguments, 0), 0)
 
-    def _aggregate(self, call: Tree[Token]) -> Aggregate:
-        function, arguments = leaf(call, 0), branch(call, 1)
+    def _call(self, call: Tree[Token]) -> Aggregate | DaysSinceDate:
+        function, arguments = self._function(call), branch(call, 1)
+        if function == "days_since_date":
+            return self._days_since_date(call)
+        if function in ELSE or function in YES_OR_NO:
+            problem = f"`{function}` is no number."
+            raise self._misuse(function, problem, leaf(call, 0), "type_mismatch")
         events = self._events(arguments, function)
-        attribute: str | None = None
-        if function in OF_ATTRIBUTES:
-            attribute = self._attribute(branch(arguments, 0), events.event, function)
-        return Aggregate(cast("Measure", str(function)), events, attribute)
+        if function not in OF_ATTRIBUTES:
+            return Aggregate(cast("Function", function), events)
+        name, kind = self._attribute(branch(arguments, 0), events.event, function)
+        stated = kind if function in AS_STATED else "number"
+        return Aggregate(cast("Function", function), events, name, stated)
 
-    def _attribute(self, subject: Tree[Token], event: str, function: str) -> str:
+    def _days_since_date(self, call: Tree[Token]) -> DaysSinceDate:
+        token = self._one_name(call, "days_since_date")
+        attributes = self.vocabulary.attributes
+        name = self.known(token, attributes, "a profile attribute")
+        if attributes[name] != "date":
+            problem = f"`days_since_date` needs a date, and {shown(name)} is a {attributes[name]}."
+            raise self._misuse("days_since_date", problem, token, "type_mismatch")
+        return DaysSinceDate(name)
+
+    def _attribute(self, subject: Tree[Token], event: str, function: str) -> tuple[str, Kind]:
         if len(subject.children) == 1:
             problem = f"`{function}` needs an attribute of the event."
             raise self._misuse(function, problem, subject.meta.end_pos)
@@ -254,13 +327,14 @@ class Checker(Page):
         if function in OF_NUMBERS and kinds[name] != "number":
             problem = f"`{function}` needs a number, and {shown(name)} is a text."
             raise self._misuse(function, problem, token, "type_mismatch")
-        return name
+        return name, kinds[name]
 
     def _events(self, arguments: Tree[Token], function: str) -> EventFilter:
         if arguments.data == "pair":
             problem = f"`{function}` takes events, not two names."
             raise self._misuse(function, problem, leaf(arguments, 1))
         subject = branch(arguments, 0)
+        self._no_date(leaf(subject, 0), function)
         event = self.known(leaf(subject, 0), self.vocabulary.events, "an event type")
         if len(subject.children) == 2 and function not in OF_ATTRIBUTES:
             raise self._misuse(function, f"`{function}` takes an event type.", leaf(subject, 1))
@@ -271,3 +345,14 @@ class Checker(Page):
             None if where is None else self.condition(branch(where, 0), event),
             None if lookback is None else self.window(leaf(lookback, 0)),
         )
+
+    def _no_date(self, token: Token, function: str) -> None:
+        dated = self.vocabulary.attributes.get(str(token)) == "date"
+        if function == "days_since" and dated and token not in self.vocabulary.events:
+            raise self.error(
+                "unknown_name",
+                f"{shown(token)} is a date of the person, not an event type.",
+                token,
+                expected="an event type",
+                hint=f"Write days_since_date({token[:60]}).",
+            )

@@ -1,4 +1,4 @@
-"""The grammar of conditions, and the plain words for each of its tokens.
+"""The grammar of conditions and of measures, and the plain words for each of its tokens.
 
 LALR(1) with a contextual lexer: a keyword is one only where it may stand, so an attribute may be
 called `last` or `count`. Functions are plain names here; which exist, and what they take, is
@@ -35,6 +35,13 @@ event: (NAME | STRING) ("." NAME)?
 where: _WHERE either_of{_event_test}
 lookback: _IN _LAST WINDOW
 
+?value: product (SUM product)+ -> chain
+    | product
+?product: _part (PRODUCT _part)+ -> chain
+    | _part
+_part: number | attribute | call | "(" value ")"
+number: NUMBER
+
 _event_test: test_of{field}
 field: NAME
 
@@ -60,6 +67,8 @@ _EXISTS.2: /exists\b/i
 _DATE.2: /date\b/i
 TRUE.2: /true\b/i
 FALSE.2: /false\b/i
+SUM: /[+-]/
+PRODUCT: /[*\/]/
 OPERATOR: /!=|<=|>=|=|<|>/
 NUMBER: /-?[0-9]+(\.[0-9]+)?/
 STRING: /"([^"\\]|\\.)*"|'([^'\\]|\\.)*'/s
@@ -90,6 +99,8 @@ _PLAIN = {
     "STRING": "a quoted text",
     "NUMBER": "a number",
     "OPERATOR": "a comparison (= != < <= > >=)",
+    "SUM": "`+`, `-`",
+    "PRODUCT": "`*`, `/`",
     "WINDOW": "a length of time like 30d",
     "LPAR": "`(`",
     "RPAR": "`)`",
@@ -100,14 +111,15 @@ _PLAIN = {
 
 @cache
 def lark() -> Lark:
-    """Build the parser, once."""
-    return Lark(GRAMMAR, parser="lalr", lexer="contextual", propagate_positions=True)
+    """Build the parser, once. It starts at `start`, a condition, or at `value`, a measure."""
+    starts = ["start", "value"]
+    return Lark(GRAMMAR, start=starts, parser="lalr", lexer="contextual", propagate_positions=True)
 
 
 def in_words(tokens: Iterable[str]) -> str:
     """Say which tokens may stand somewhere: `a name, a quoted text or `)``."""
     found = set(tokens)
-    if {"NAME", "NUMBER"} <= found:
+    if {"NAME", "NUMBER", "STRING"} <= found:
         found -= {"NAME"}  # a literal: names stand there only after factor(…)
     words = _PLAIN | {token: f"`{word}`" for token, word in KEYWORDS.items()}
     said = [said for token, said in words.items() if token in found]

@@ -8,19 +8,22 @@ from __future__ import annotations
 import difflib
 import re
 
-from lark import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark import Token, Tree, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from features.conditions.checking import Checker
 from features.conditions.errors import ConditionError, shown
 from features.conditions.grammar import KEYWORDS, in_words, lark
+from features.conditions.text import formula_text
 from features.conditions.text import text as written
-from features.conditions.tree import Condition
+from features.conditions.tree import Condition, Formula
 from features.conditions.vocabulary import Vocabulary
 
 MAX_LENGTH = 4_000
 """Characters a condition may have, as given and in its canonical spelling."""
 MAX_DEPTH = 50
 """Parentheses and `not`s that may stand inside each other."""
+MAX_SIGNS = 50
+"""Signs `+ - * /` that a measure may have."""
 
 # A quote never closed is one piece to the end: time stays linear in the text.
 _PIECE = re.compile(
@@ -34,28 +37,60 @@ def parse(text: str, vocabulary: Vocabulary) -> Condition:
     Raises `ConditionError`: `too_long`, `too_deep`, `condition_syntax`, `unknown_name`,
     `type_mismatch`, or `not_known_in_training`, each with the place and what was expected there.
     """
-    _within_length(text, text)
-    _within_depth(text)
-    try:
-        tree = lark().parse(text)
-    except UnexpectedInput as error:
-        raise _syntax_error(text, error) from None
-    condition = Checker(text, vocabulary.time_zone, vocabulary).condition(tree)
+    condition = Checker(text, vocabulary.time_zone, vocabulary).condition(_tree(text, "start"))
     # Whatever is accepted can be stored in its canonical spelling and read again.
     _within_length(written(condition), text)
     return condition
+
+
+def parse_formula(text: str, vocabulary: Vocabulary) -> Formula:
+    """Read what a measure is made of with the names of `vocabulary`.
+
+    Raises `ConditionError` as `parse` does; `too_deep` also for more than 50 signs.
+    """
+    tree = _tree(text, "value")
+    _within_signs(tree, text)
+    formula = Checker(text, vocabulary.time_zone, vocabulary).measured(tree)
+    _within_length(formula_text(formula), text)
+    return formula
+
+
+def _tree(text: str, start: str) -> Tree[Token]:
+    _within_length(text, text)
+    _within_depth(text)
+    try:
+        return lark().parse(text, start=start)
+    except UnexpectedInput as error:
+        raise _syntax_error(text, error) from None
+
+
+def _within_signs(tree: Tree[Token], text: str) -> None:
+    signs = [
+        token
+        for token in tree.scan_values(lambda part: isinstance(part, Token))
+        if isinstance(token, Token) and token.type in ("SUM", "PRODUCT")
+    ]
+    if len(signs) > MAX_SIGNS:
+        raise ConditionError(
+            "too_deep",
+            f"A measure has at most {MAX_SIGNS} signs + - * /, and this one has {len(signs)}.",
+            text=text,
+            position=signs[MAX_SIGNS].start_pos or 0,
+            expected="the end",
+            hint="Use several measures, or an event with one attribute for the sum.",
+        )
 
 
 def _within_length(measured: str, text: str) -> None:
     if len(measured) > MAX_LENGTH:
         raise ConditionError(
             "too_long",
-            f"A condition has at most {MAX_LENGTH:,} characters, and this one has "
+            f"A condition or measure has at most {MAX_LENGTH:,} characters, and this one has "
             f"{len(measured):,} (spaces between words included).",
             text=text[:MAX_LENGTH],
             position=min(len(text), MAX_LENGTH),
             expected="the end",
-            hint="Split it into segments and join them with in_segment(…).",
+            hint="Split a condition into segments, and join them with in_segment(…).",
         )
 
 
@@ -87,7 +122,8 @@ def _within_depth(text: str) -> None:
 
 def _syntax_error(text: str, error: UnexpectedInput) -> ConditionError:
     if isinstance(error, UnexpectedToken):
-        tokens = set(error.accepts or error.expected)
+        # Nothing at all may follow a whole text.
+        tokens = set(error.accepts or error.expected) or {"$END"}
         at_end = error.token.type == "$END"
         position = len(text) if at_end else error.token.start_pos or 0
     else:

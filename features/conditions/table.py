@@ -1,14 +1,14 @@
 """Conditions over many people at many moments: the Ibis renderer.
 
 One `group_by(row_id).aggregate(...)` over the history serves every event aggregate of the tree, one
-left join brings it to the spine, and everything else is a boolean expression over one row. Literals
-become typed Ibis literals, never pieces of SQL. Nothing here is particular to one engine.
+left join brings it to the spine, and everything else is an expression over one row. Literals become
+typed Ibis literals, never pieces of SQL. Nothing here is particular to one engine.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -16,6 +16,8 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
+from features.conditions.exactness import DIGITS
+from features.conditions.formulas import UNITS, Resolve, formula_value
 from features.conditions.tree import (
     Aggregate,
     And,
@@ -24,6 +26,7 @@ from features.conditions.tree import (
     Compare,
     Condition,
     Contains,
+    DaysSinceDate,
     EventAttribute,
     EventFilter,
     Exists,
@@ -32,18 +35,17 @@ from features.conditions.tree import (
     In,
     InSegment,
     Instant,
+    Measure,
     Not,
     Or,
     Scalar,
     Score,
     StartsWith,
     Value,
-    atoms,
+    leaves,
+    values,
 )
-from features.time import days_between, within_lookback
-
-UNITS = 10_000
-"""Numeric event attributes are DECIMAL(18,4): whole numbers of 1/10000."""
+from features.time import days_between, month_of, within_lookback
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -54,9 +56,6 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 _ZERO_IF_NONE = ("count", "sum", "distinct", "active_days")
-
-Resolve = Callable[[Value], ir.Value]
-"""Gives the column a value stands for."""
 
 
 def matches(condition: Condition, spine: ir.Table, history: ir.Table) -> ir.Table:
@@ -70,7 +69,31 @@ def matches(condition: Condition, spine: ir.Table, history: ir.Table) -> ir.Tabl
 
     Returns row_id: int64, matches: boolean, never null, one row per spine row.
     """
-    wanted = _aggregates(condition)
+    table, column = _resolved(values(condition, Aggregate), spine, history)
+    return table.select(
+        row_id=table["row_id"].cast("int64"), matches=_holds(condition, table, column)
+    )
+
+
+def measured(measures: Sequence[Measure], spine: ir.Table, history: ir.Table) -> ir.Table:
+    """Return row_id and `measure_<name>` of each measure, one row per spine row.
+
+    `spine` and `history` are those of `matches`; what is not known is null.
+    """
+    used = (leaf for measure in measures for leaf in leaves(measure))
+    aggregates = (leaf for leaf in used if isinstance(leaf, Aggregate))
+    table, column = _resolved(aggregates, spine, history)
+    named = {f"measure_{measure.name}": column(measure) for measure in measures}
+    return table.select(row_id=table["row_id"].cast("int64"), **named)
+
+
+def _resolved(
+    aggregates: Iterable[Aggregate], spine: ir.Table, history: ir.Table
+) -> tuple[ir.Table, Resolve]:
+    """Return the spine with all aggregates, and what gives the column of a value there."""
+    wanted: dict[Aggregate, str] = {}
+    for aggregate in aggregates:
+        wanted.setdefault(aggregate, f"aggregate_{len(wanted)}")
     table = _with_aggregates(spine, history, wanted) if wanted else spine
 
     def column(value: Value) -> ir.Value:
@@ -79,34 +102,17 @@ def matches(condition: Condition, spine: ir.Table, history: ir.Table) -> ir.Tabl
                 return _finished(value, table, wanted[value])
             case Score(goal, field):
                 return table[f"{goal}_{field}"]
+            case DaysSinceDate(name):
+                return cast("ir.Value", days_between(table[f"profile_{name}"], table["as_of"]))
             case Attribute(name) | EventAttribute(name):
                 return table[f"profile_{name}"]
+            case Measure():
+                return formula_value(value.formula, column)
 
-    return table.select(
-        row_id=table["row_id"].cast("int64"), matches=_holds(condition, table, column)
-    )
+    return table, column
 
 
 # --- aggregates of events ---------------------------------------------------------------------
-
-
-def _aggregates(condition: Condition) -> dict[Aggregate, str]:
-    """Return the distinct aggregates of a condition with the column prefix of each."""
-    found: dict[Aggregate, str] = {}
-    for atom in atoms(condition):
-        aggregate = _aggregate_of(atom)
-        if aggregate is not None:
-            found.setdefault(aggregate, f"aggregate_{len(found)}")
-    return found
-
-
-def _aggregate_of(atom: Condition) -> Aggregate | None:
-    match atom:
-        case AnyEvent(events):
-            return Aggregate("count", events)
-        case Compare(Aggregate() as value) | In(Aggregate() as value):
-            return value
-    return None
 
 
 def _with_aggregates(spine: ir.Table, history: ir.Table, wanted: dict[Aggregate, str]) -> ir.Table:
@@ -121,39 +127,71 @@ def _with_aggregates(spine: ir.Table, history: ir.Table, wanted: dict[Aggregate,
     return spine.left_join(grouped, spine["row_id"] == grouped["aggregate_row_id"])
 
 
-def _metrics(aggregate: Aggregate, rows: ir.Table, prefix: str) -> dict[str, ir.Scalar]:
+def _metrics(aggregate: Aggregate, rows: ir.Table, prefix: str) -> dict[str, ir.Value]:
     where = _passes(aggregate.events, rows)
     column: Any = rows[f"attr_{aggregate.attribute}"] if aggregate.attribute else None
-    match aggregate.measure:
+    times, days = cast("Any", rows["event_time"]), cast("Any", rows["local_day"])
+    match aggregate.function:
         case "count":
-            metric = rows.count(where=where)
+            return {prefix: rows.count(where=where)}
         case "active_days":
-            metric = cast("Any", rows["local_day"]).nunique(where=where)
+            return {prefix: days.nunique(where=where)}
         case "days_since":
-            metric = cast("Any", rows["event_time"]).max(where=where)
+            return {prefix: times.max(where=where)}
+        case "days_since_first":
+            return {prefix: times.min(where=where)}
+        case "lifespan":
+            return _ends(times, where, prefix)
+        case "calendar_days" | "calendar_months" | "calendar_years":
+            return _ends(days, where, prefix)
         case "distinct":
-            metric = column.nunique(where=where)
+            return {prefix: column.nunique(where=where)}
         case "min":
-            metric = column.min(where=where)
+            return {prefix: column.min(where=where)}
         case "max":
-            metric = column.max(where=where)
+            return {prefix: column.max(where=where)}
         case "sum":
-            metric = column.sum(where=where)
+            return {prefix: column.sum(where=where)}
         case "mean":
             total, number = column.sum(where=where), column.count(where=where)
             return {f"{prefix}_sum": total, f"{prefix}_count": number}
-    return {prefix: metric}
+        case "first" | "last":
+            # The greatest pair of (time, value): of several at that time, the greatest value.
+            when = times if aggregate.function == "last" else -times
+            stated = ibis.struct({"when": when, "value": column})
+            return {prefix: stated.max(where=where & column.notnull())}
+
+
+def _ends(column: Any, where: ir.BooleanValue, prefix: str) -> dict[str, ir.Value]:
+    return {f"{prefix}_{end}": getattr(column, end)(where=where) for end in ("min", "max")}
 
 
 def _finished(aggregate: Aggregate, table: ir.Table, prefix: str) -> ir.Value:
-    if aggregate.measure == "mean":
-        # One float64 division of exact whole numbers: 1/10000s over 1/10000s.
-        units = (table[f"{prefix}_sum"] * UNITS).cast("decimal(38, 0)").cast("float64")
-        return units / (table[f"{prefix}_count"] * UNITS).nullif(0).cast("float64")
+    match aggregate.function:
+        case "mean":
+            # One float64 division of exact whole numbers: 1/10000s over 1/10000s.
+            units = (table[f"{prefix}_sum"] * UNITS).cast("decimal(38, 0)").cast("float64")
+            return units / (table[f"{prefix}_count"] * UNITS).nullif(0).cast("float64")
+        case "days_since" | "days_since_first":
+            return cast("ir.Value", days_between(table[prefix], table["as_of"]))
+        case "lifespan":
+            return cast("ir.Value", days_between(table[f"{prefix}_min"], table[f"{prefix}_max"]))
+        case "calendar_days" | "calendar_months" | "calendar_years":
+            return _calendar(aggregate.function, table[f"{prefix}_min"], table[f"{prefix}_max"])
+        case "first" | "last":
+            return cast("Any", table[prefix])["value"]
     column = table[prefix]
-    if aggregate.measure == "days_since":
-        return cast("ir.Value", days_between(column, table["as_of"]))
-    return column.fill_null(0) if aggregate.measure in _ZERO_IF_NONE else column
+    return column.fill_null(0) if aggregate.function in _ZERO_IF_NONE else column
+
+
+def _calendar(function: str, first: Any, last: Any) -> ir.Value:
+    """Return the days, months or years of the calendar from one day to another, both included."""
+    first, last = first.cast("int64"), last.cast("int64")
+    if function != "calendar_days":
+        first, last = month_of(first), month_of(last)
+    if function == "calendar_years":
+        first, last = first // 12, last // 12
+    return cast("ir.Value", (last - first + 1).fill_null(0))
 
 
 def _passes(events: EventFilter, rows: ir.Table) -> ir.BooleanValue:
@@ -184,7 +222,7 @@ def _holds(condition: Condition, table: ir.Table, column: Resolve) -> ir.Boolean
         case Compare() | In() | Contains() | StartsWith() | Exists():
             return _test(condition, column(condition.value))
         case AnyEvent(events):
-            return column(Aggregate("count", events)) > 0
+            return cast("Any", column(Aggregate("count", events))) > 0
         case Factor(goal, reason, direction):
             reasons = cast("ir.ArrayValue", table[f"{goal}_{direction}"])
             return _false_if_null(reasons.contains(reason))
@@ -221,9 +259,10 @@ def _literal(literal: Scalar, column: dt.DataType) -> ir.Scalar:
         case Decimal() if literal == int(literal):
             return ibis.literal(int(literal), "int64")
         case Decimal():
-            exponent = cast("int", literal.normalize().as_tuple().exponent)
-            fits = "decimal(18, 4)" if exponent >= -4 else "decimal(38, 9)"
-            return ibis.literal(literal, fits)
+            scale = -cast("int", literal.normalize().as_tuple().exponent)
+            if column.is_decimal() and column.precision == DIGITS:
+                return ibis.literal(literal, f"decimal({DIGITS}, {max(scale, column.scale)})")
+            return ibis.literal(literal, "decimal(18, 4)" if scale <= 4 else "decimal(38, 9)")
         case Instant(micros):
             return ibis.literal(micros, "int64")
         case bool():

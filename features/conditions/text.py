@@ -1,7 +1,7 @@
-"""A condition as canonical text: parsing it gives the same tree back.
+"""A condition or a formula as canonical text: parsing it gives the same tree back.
 
 One spelling for each tree: double quotes, one space, parentheses only where needed, `where` before
-`in last`, dates as full UTC instants.
+`in last`, dates as full UTC instants. A measure is written as its name.
 """
 
 from __future__ import annotations
@@ -13,29 +13,36 @@ from features.conditions.tree import (
     Aggregate,
     And,
     AnyEvent,
+    Arithmetic,
     Atom,
     Attribute,
     Compare,
     Condition,
     Contains,
+    DaysSinceDate,
     EventAttribute,
     EventFilter,
     Exists,
     Factor,
+    Formula,
     HasIdentity,
     In,
     InSegment,
     Instant,
+    Measure,
     Not,
+    Number,
     Or,
     Scalar,
     Score,
     StartsWith,
     Value,
+    measures,
 )
 from features.time import format_instant
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RANK = {"+": 0, "-": 0, "*": 1, "/": 1}
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
@@ -50,6 +57,33 @@ def text(condition: Condition) -> str:
             return f"not {_inside(term, (And, Or))}"
         case _:
             return _atom(condition)
+
+
+def text_in_full(condition: Condition) -> str:
+    """Write a condition with what its measures are made of: what its answers depend on."""
+    made_of = [
+        f"{name} = {formula_text(measure.formula)}"
+        for name, measure in sorted(measures(condition).items())
+    ]
+    return f"{text(condition)} with {', '.join(made_of)}" if made_of else text(condition)
+
+
+def formula_text(formula: Formula) -> str:
+    """Write what a measure is made of in its canonical spelling."""
+    match formula:
+        case Number(value):
+            return number(value)
+        case Arithmetic(left, sign, right):
+            # Signs of one rank are read from left to right.
+            return f"{_part(left, _RANK[sign])} {sign} {_part(right, _RANK[sign] + 1)}"
+        case _:
+            return _value(formula)
+
+
+def _part(formula: Formula, rank: int) -> str:
+    written = formula_text(formula)
+    loose = isinstance(formula, Arithmetic) and _RANK[formula.sign] < rank
+    return f"({written})" if loose else written
 
 
 def _inside(condition: Condition, looser: tuple[type[And] | type[Or], ...]) -> str:
@@ -72,25 +106,27 @@ def _atom(atom: Atom) -> str:
         case AnyEvent(events):
             return f"any({_events(events)})"
         case HasIdentity(namespace):
-            return f"identity({_name(namespace)}) exists"
+            return f"identity({name_text(namespace)}) exists"
         case Factor(goal, reason, direction):
             return f"factor({goal}, {reason}) = {direction}"
         case InSegment(segment):
-            return f"in_segment({_name(segment)})"
+            return f"in_segment({name_text(segment)})"
 
 
 def _value(value: Value) -> str:
     match value:
-        case Attribute(name) | EventAttribute(name):
+        case Attribute(name) | EventAttribute(name) | Measure(name):
             return name
+        case DaysSinceDate(attribute):
+            return f"days_since_date({attribute})"
         case Score(goal, field):
             return f"{goal}.{field}"
-        case Aggregate(measure, events, attribute):
-            return f"{measure}({_events(events, attribute)})"
+        case Aggregate(function, events, attribute):
+            return f"{function}({_events(events, attribute)})"
 
 
 def _events(events: EventFilter, attribute: str | None = None) -> str:
-    parts = [_name(events.event) + (f".{attribute}" if attribute else "")]
+    parts = [name_text(events.event) + (f".{attribute}" if attribute else "")]
     if events.where is not None:
         parts.append(f"where {text(events.where)}")
     if events.window is not None:
@@ -98,7 +134,8 @@ def _events(events: EventFilter, attribute: str | None = None) -> str:
     return " ".join(parts)
 
 
-def _name(name: str) -> str:
+def name_text(name: str) -> str:
+    """Write a name, quoted where it is no plain one."""
     return name if _NAME.fullmatch(name) else quoted(name)
 
 

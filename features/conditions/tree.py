@@ -19,9 +19,12 @@ from features.conditions.vocabulary import AttributeKind, Kind
 from features.time import Window
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
-Measure = Literal[
-    "count", "sum", "mean", "min", "max", "distinct", "days_since", "active_days"
+Function = Literal[
+    "count", "active_days", "calendar_days", "calendar_months", "calendar_years",
+    "days_since", "days_since_first", "lifespan",
+    "sum", "mean", "min", "max", "distinct", "first", "last",
 ]  # fmt: skip
+Sign = Literal["+", "-", "*", "/"]
 ScoreField = Literal["score", "probability", "percentile", "bucket"]
 Direction = Literal["raises", "lowers"]
 
@@ -53,6 +56,18 @@ class EventAttribute:
 
 
 @dataclass(frozen=True)
+class DaysSinceDate:
+    """Days from a date attribute to as_of. Null = unknown, negative = still to come."""
+
+    attribute: str
+
+    @property
+    def kind(self) -> AttributeKind:
+        """Always a number."""
+        return "number"
+
+
+@dataclass(frozen=True)
 class Score:
     """One field of a person's score for a goal. Null = not scored."""
 
@@ -79,15 +94,25 @@ class EventFilter:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """A number made of a person's events.
+    """One value made of a person's events.
 
-    count, sum, distinct and active_days are 0 where no event passes; mean, min, max and days_since
-    are null. `attribute` is set for sum, mean, min, max and distinct.
+    count, sum, distinct, active_days and the calendar functions are 0 where no event passes; the
+    others are null. `attribute` is set for sum, mean, min, max, distinct, first and last, and
+    `kind` is a number but for the first or last of a text. first and last skip events that do not
+    say; of several at the same time the greatest counts.
     """
 
-    measure: Measure
+    function: Function
     events: EventFilter
     attribute: str | None = None
+    kind: Kind = "number"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A written number."""
+
+    value: Decimal
 
     @property
     def kind(self) -> AttributeKind:
@@ -95,7 +120,42 @@ class Aggregate:
         return "number"
 
 
-Value = Attribute | EventAttribute | Score | Aggregate
+@dataclass(frozen=True)
+class Arithmetic:
+    """Two numbers added, subtracted, multiplied or divided. Null where either is null.
+
+    A quotient by zero is null, too. Which results are exact is said in
+    `features.conditions.exactness`.
+    """
+
+    left: Formula
+    sign: Sign
+    right: Formula
+
+    @property
+    def kind(self) -> AttributeKind:
+        """Always a number."""
+        return "number"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A named value of a person, with all that it is made of. No measure is made of another."""
+
+    name: str
+    label: str
+    formula: Formula
+
+    @property
+    def kind(self) -> AttributeKind:
+        """What the formula is."""
+        return self.formula.kind
+
+
+Leaf = Attribute | EventAttribute | DaysSinceDate | Score | Aggregate
+"""A value that is not made of others."""
+Formula = Number | Attribute | DaysSinceDate | Aggregate | Arithmetic
+Value = Leaf | Measure
 
 
 @dataclass(frozen=True)
@@ -223,27 +283,51 @@ def atoms(condition: Condition) -> Iterator[Atom]:
             yield condition
 
 
-Node = TypeVar("Node", Attribute, EventAttribute, Score, Aggregate)
+Node = TypeVar("Node", Attribute, EventAttribute, DaysSinceDate, Score, Aggregate)
+
+
+def value_of(atom: Atom) -> Value | None:
+    """Return the value an atom looks at; `any(…)` looks at a count. None for the others."""
+    match atom:
+        case AnyEvent(events):
+            return Aggregate("count", events)
+        case HasIdentity() | Factor() | InSegment():
+            return None
+    return atom.value
+
+
+def leaves(value: Value | Formula) -> Iterator[Leaf]:
+    """Yield what a value is made of, from left to right: itself where it is made of no others."""
+    match value:
+        case Measure():
+            yield from leaves(value.formula)
+        case Arithmetic(left, _, right):
+            yield from leaves(left)
+            yield from leaves(right)
+        case Number():
+            return
+        case _:
+            yield value
 
 
 def values(condition: Condition, kind: type[Node]) -> Iterator[Node]:
-    """Yield the values of one class that the atoms of a condition look at."""
+    """Yield the values of one class that a condition is made of, those in measures included."""
     for atom in atoms(condition):
-        if isinstance(atom, Compare | In | Contains | StartsWith | Exists) and isinstance(
-            atom.value, kind
-        ):
-            yield atom.value
+        value = value_of(atom)
+        for leaf in () if value is None else leaves(value):
+            if isinstance(leaf, kind):
+                yield leaf
+
+
+def measures(condition: Condition) -> dict[str, Measure]:
+    """Return the measures that a condition names."""
+    found = (value_of(atom) for atom in atoms(condition))
+    return {value.name: value for value in found if isinstance(value, Measure)}
 
 
 def event_filters(condition: Condition) -> tuple[EventFilter, ...]:
     """Return the event filters of a condition, each once, in order of appearance."""
-    found: dict[EventFilter, None] = {}
-    for atom in atoms(condition):
-        if isinstance(atom, AnyEvent):
-            found[atom.events] = None
-        elif isinstance(atom, Compare | In) and isinstance(atom.value, Aggregate):
-            found[atom.value.events] = None
-    return tuple(found)
+    return tuple(dict.fromkeys(value.events for value in values(condition, Aggregate)))
 
 
 def events_used(condition: Condition) -> frozenset[str]:
@@ -261,20 +345,27 @@ class Uses:
     identities: frozenset[str]
     goals: frozenset[str]
     segments: frozenset[str]
+    measures: frozenset[str]
 
 
 def uses(condition: Condition) -> Uses:
-    """Return every name a condition depends on, those inside `where` included."""
+    """Return every name a condition depends on, those inside `where` and measures included."""
     found = tuple(atoms(condition))
     factors = {atom.goal for atom in found if isinstance(atom, Factor)}
     return Uses(
         events=events_used(condition),
         event_attributes=frozenset(_event_attributes(condition)),
-        attributes=frozenset(value.name for value in values(condition, Attribute)),
+        attributes=frozenset(_attributes(condition)),
         identities=frozenset(atom.namespace for atom in found if isinstance(atom, HasIdentity)),
         goals=frozenset(factors | {value.goal for value in values(condition, Score)}),
         segments=frozenset(atom.segment for atom in found if isinstance(atom, InSegment)),
+        measures=frozenset(measures(condition)),
     )
+
+
+def _attributes(condition: Condition) -> Iterator[str]:
+    yield from (value.name for value in values(condition, Attribute))
+    yield from (value.attribute for value in values(condition, DaysSinceDate))
 
 
 def _event_attributes(condition: Condition) -> Iterator[tuple[str, str]]:

@@ -1,14 +1,17 @@
 """The names a condition may use, given by whoever reads it.
 
-Features know events, profile attributes and identities; serving adds goals and segments. A goal's
-outcome or population is read with the first only, so a model can never be trained on scores.
+Features know events, profile attributes, identities and measures; serving adds goals and segments.
+A goal's outcome or population is read with the first only, so a model is never trained on scores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from features.conditions.tree import Measure
 
 Kind = Literal["number", "text"]
 """What an event attribute holds."""
@@ -29,6 +32,7 @@ class Vocabulary:
     identities: frozenset[str] = frozenset()
     goals: frozenset[str] = frozenset()
     segments: frozenset[str] = frozenset()
+    measures: Mapping[str, Measure] = field(default_factory=dict)
     time_zone: str = "UTC"
 
     @property

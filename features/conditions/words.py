@@ -15,6 +15,7 @@ from features.conditions.tree import (
     Compare,
     Condition,
     Contains,
+    DaysSinceDate,
     EventAttribute,
     EventFilter,
     Exists,
@@ -23,6 +24,7 @@ from features.conditions.tree import (
     In,
     InSegment,
     Instant,
+    Measure,
     Not,
     Or,
     Scalar,
@@ -54,7 +56,19 @@ _IS_DATE = _IS | {
     ">": "is after",
     ">=": "is no earlier than",
 }
-_OF = {"sum": "total", "mean": "average", "min": "lowest", "max": "highest"}
+_OF = {
+    "sum": "total", "mean": "average", "min": "lowest", "max": "highest", "first": "first",
+    "last": "latest", "distinct": "different",
+}  # fmt: skip
+_DAYS_OF = {
+    "active_days": "with a",
+    "days_since": "since the last",
+    "days_since_first": "since the first",
+    "lifespan": "from the first to the last",
+    "calendar_days": "of the calendar from the first to the last",
+    "calendar_months": "of the calendar from the first to the last",
+    "calendar_years": "of the calendar from the first to the last",
+}
 _PLAIN_TEXT = re.compile(r"\w+(-\w+)*")
 
 
@@ -98,7 +112,7 @@ def _atom(atom: Atom) -> str:
         case Compare(value, operator, literal):
             verbs = _IS_DATE if isinstance(literal, Instant) else _IS
             return f"{_value(value)} {verbs[operator]} {_scalar(literal)}"
-        case In(Aggregate() as value, literals):
+        case In(Aggregate(kind="number") as value, literals):
             return _amount(value, "exactly", list(literals), "=")
         case In(value, literals):
             return f"{_value(value)} is {_either(literals)}"
@@ -122,22 +136,26 @@ def _amount(value: Aggregate, how: str, literals: list[Scalar], operator: str) -
     """Say an aggregate with what it is compared with: counts lead with the number."""
     many = 1 if literals == [Decimal(1)] else 2
     what, events = _either(literals), value.events
-    match value.measure:
+    match value.function:
         case "count":
             return f"{how} {what} {_events(events, many)}"
-        case "active_days":
-            return f"{how} {what} day{'s'[: many - 1]} with a {_events(events, 1)}"
-        case "days_since":
-            return f"{how} {what} day{'s'[: many - 1]} since the last {_events(events, 1)}"
         case "distinct":
             return f"{how} {what} different {_of_events(value)}"
+        case function if function in _DAYS_OF:
+            return f"{how} {what} {_days(value, many)}"
         case _:
-            return f"{_OF[value.measure]} {_of_events(value)} {_IS[operator]} {what}"
+            return f"{_value(value)} {_IS[operator]} {what}"
+
+
+def _days(value: Aggregate, many: int) -> str:
+    unit = {"calendar_months": "month", "calendar_years": "year"}.get(value.function, "day")
+    plural = "" if many == 1 else "s"
+    return f"{unit}{plural} {_DAYS_OF[value.function]} {_events(value.events, 1)}"
 
 
 def _of_events(value: Aggregate) -> str:
     named = f"{_plain(value.events.event)} {_plain(value.attribute or '')}"
-    return f"{named}{' values' if value.measure == 'distinct' else ''}{_limits(value.events)}"
+    return f"{named}{' values' if value.function == 'distinct' else ''}{_limits(value.events)}"
 
 
 def _events(events: EventFilter, many: int) -> str:
@@ -155,8 +173,12 @@ def _value(value: Value) -> str:
             return _plain(name)
         case Score(goal, field):
             return f"{_plain(goal)} {field}"
+        case Measure(_, label):
+            return label
+        case DaysSinceDate(attribute):
+            return f"days since {_plain(attribute)}"
         case Aggregate():
-            return _of_events(value) if value.attribute else _events(value.events, 2)
+            return f"{_OF[value.function]} {_of_events(value)}"
 
 
 def _either(literals: tuple[Scalar, ...] | list[Scalar]) -> str:

@@ -52,6 +52,15 @@ goals:
     outcome: any(purchase)
     outcome_window: 14d
     eligible: any(page_view in last 30d)
+measures:
+  - name: spend_90d
+    label: Spend in 90 days
+    value: sum(purchase.amount in last 90d)
+  - name: average_order
+    label: Average order
+    template: average_transaction_value
+    event: purchase
+    amount: amount
 segments:
   - name: win_back
     title: Win back
@@ -63,7 +72,7 @@ segments:
     export: [web_file]
   - name: vip
     title: Best customers
-    where: sum(purchase.amount in last 90d) > 200 and count(purchase in last 90d) >= 3
+    where: spend_90d > 200 and count(purchase in last 90d) >= 3
     export: [crm_file]
   - name: anonymous_hot
     title: Hot and anonymous

@@ -21,6 +21,7 @@ _GOALS: Schema = {
     "items": {"type": "string"},
     "description": "All goals by default.",
 }
+_MEASURED = ["number", "string", "null"]
 _FACTORS: Schema = {"type": "integer", "minimum": 0, "maximum": MOST_FACTORS, "default": 0}
 
 
@@ -124,6 +125,7 @@ def _schemas() -> Schema:
             known=yes_no,
             identities=_list_of(text),
             attributes={"type": "object"},
+            measures={"type": "object", "additionalProperties": {"type": _MEASURED}},
             first_seen=_or_null("string", format="date-time"),
             last_seen=_or_null("string", format="date-time"),
             as_of=_INSTANT,

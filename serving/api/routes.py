@@ -141,6 +141,7 @@ def _profile_body(found: ProfileRecord, as_of: int) -> dict[str, object]:
         "known": found.known,
         "identities": found.identities,
         "attributes": found.attributes,
+        "measures": found.measures,
         "first_seen": _instant(found.first_seen),
         "last_seen": _instant(found.last_seen),
         "as_of": format_instant(as_of),

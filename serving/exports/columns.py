@@ -5,6 +5,7 @@
 | `profile_id` | the person's id at as_of | never |
 | `identity.NS` | value without `NS:`, as written by the source where `NS` is personal data | never (the person is left out) |
 | `profile.ATTR` | merged attribute | not known |
+| `measure.NAME` | measure at as_of | not defined |
 | `GOAL.score`, `.probability`, `.percentile`, `.bucket` | as in the score contract | not scored |
 | `GOAL.status` | `scored` or `not_eligible` | never |
 | `GOAL.factors.N.label`, `.code`, `.value`, `.direction` | reason of rank N, 1 to 10 | fewer reasons |
@@ -25,7 +26,9 @@ from features.errors import LikelierError
 from features.settings import Destination, Project
 from serving.exports.errors import SameFile, UnknownField
 
-FieldKind = Literal["profile_id", "identity", "profile", "score", "factor", "segment", "as_of"]
+FieldKind = Literal[
+    "profile_id", "identity", "profile", "measure", "score", "factor", "segment", "as_of"
+]  # fmt: skip
 SCORE_PARTS = ("score", "probability", "percentile", "bucket", "status")
 FACTOR_PARTS = ("label", "code", "value", "direction")
 RANKS = range(1, 11)
@@ -33,7 +36,10 @@ RANKS = range(1, 11)
 
 @dataclass(frozen=True)
 class Field:
-    """One thing that can be said of a member. `name` is a namespace, an attribute or a goal."""
+    """One thing that can be said of a member.
+
+    `name` is that of a namespace, an attribute, a measure or a goal.
+    """
 
     kind: FieldKind
     name: str = ""
@@ -44,7 +50,7 @@ class Field:
     def __str__(self) -> str:
         """Spell the field as the project file does."""
         match self.kind:
-            case "identity" | "profile":
+            case "identity" | "profile" | "measure":
                 return f"{self.kind}.{self.name}"
             case "score":
                 return f"{self.name}.{self.part}"
@@ -58,6 +64,7 @@ def available(project: Project) -> dict[str, Field]:
     fields = [Field("profile_id"), Field("segment"), Field("as_of")]
     fields += [Field("identity", n.name, pii=n.pii) for n in project.identity.namespaces]
     fields += [Field("profile", name) for source in project.sources for name in source.profile]
+    fields += [Field("measure", measure.name) for measure in project.measures]
     for goal in project.goals:
         fields += [Field("score", goal.name, part) for part in SCORE_PARTS]
         fields += [

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from features.errors import LikelierError
 
 SHAPES = (
-    "profile_id, identity.NAMESPACE, profile.ATTRIBUTE, GOAL.score, GOAL.factors.1.label, "
-    "segment, as_of"
+    "profile_id, identity.NAMESPACE, profile.ATTRIBUTE, measure.NAME, GOAL.score, "
+    "GOAL.factors.1.label, segment, as_of"
 )
 
 

@@ -150,6 +150,10 @@ class _Filler:
                 return self._identity(field)
             case "profile":
                 return self._attribute(field.name)
+            case "measure":
+                return (
+                    self.run.profiles[f"measure_{field.name}"].combine_chunks().take(self.profile)
+                )
             case "score":
                 return self._score(field)
             case "factor":

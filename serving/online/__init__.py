@@ -28,9 +28,9 @@ class OnlineStoreError(StoreError):
 class ProfileRecord:
     """One person as the service shows them.
 
-    `known`: has an identity of a person, an e-mail address or a phone. `attributes` is JSON-ready,
-    null = unknown. `segments` holds `{"segment", "since"}`; `since`, `first_seen` and `last_seen`
-    are microseconds.
+    `known`: has an identity of a person, an e-mail address or a phone. `attributes` and `measures`
+    are JSON-ready, null = unknown or not defined. `segments` holds `{"segment", "since"}`; `since`,
+    `first_seen` and `last_seen` are microseconds.
     """
 
     profile_id: str
@@ -40,6 +40,7 @@ class ProfileRecord:
     segments: tuple[Mapping[str, Any], ...] = ()
     first_seen: int | None = None
     last_seen: int | None = None
+    measures: Mapping[str, Any] = field(default_factory=dict)
 
 
 class OnlineStore(Protocol):

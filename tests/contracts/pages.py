@@ -37,6 +37,7 @@ SECTIONS = {
     "Features": "`features`",
     "Goal": "`goals`: a list",
     "Training": "`training`",
+    "Measure": "`measures`: a list",
     "Segment": "`segments`: a list",
     "Destination": "`destinations`: a list",
     "Serving": "`serving`",
@@ -52,8 +53,8 @@ CONDITION_CODES = {
     "condition_syntax": "A condition that breaks off, or goes on with what cannot stand there.",
     "unknown_name": "A condition that uses a name nothing here has.",
     "type_mismatch": "A condition that compares a value with a literal of another kind.",
-    "too_long": "A condition of more than 4,000 characters.",
-    "too_deep": "A condition with more than 50 parentheses and `not`s inside each other.",
+    "too_long": "A condition or measure of more than 4,000 characters.",
+    "too_deep": "More than 50 parentheses and `not`s inside each other, or 50 signs in a measure.",
     "not_known_in_training": "An outcome or a population that asks for scores or segments.",
 }
 """The codes of one error class, which its docstring cannot tell apart."""

@@ -23,6 +23,9 @@ from features.conditions import Vocabulary, parse
 from features.conditions.checking import FUNCTIONS, SCORE_FIELDS
 from features.conditions.errors import ConditionCode
 from features.conditions.grammar import KEYWORDS
+from features.conditions.parser import parse_formula
+from features.profiles.measures import with_measures
+from features.profiles.templates import TEMPLATES, keys_of
 from features.sources.meaning import meaning
 from pipelines.cli import app
 from pipelines.scoring import FACTOR_SCHEMA, SCORE_SCHEMA
@@ -186,10 +189,33 @@ def test_the_conditions_shown_can_be_read() -> None:
         goals=frozenset({"churn", "conversion"}),
         segments=frozenset({"win_back"}),
     )
+    vocabulary = with_measures(vocabulary, PROJECT.measures)
     shown = [line for block in blocks("condition") for line in block.text.splitlines()]
     assert len(shown) >= 5
     for line in shown:
         parse(line, vocabulary)
+
+
+def test_the_measures_shown_can_be_read_and_the_templates_are_what_is_said_of_them() -> None:
+    page = PAGES["measures.md"]
+    events = {
+        "purchase": {"amount": "number", "product": "text"},
+        "points": {"earned": "number", "redeemed": "number"},
+    }
+    vocabulary = Vocabulary(
+        events=events,  # type: ignore[arg-type]
+        attributes={"member_since": "date"},
+    )
+    shown = [line for block in blocks("measure") for line in block.text.splitlines()]
+    assert len(shown) >= 5
+    for line in shown:
+        parse_formula(line, vocabulary)
+    listed = section(page, "## Templates")
+    assert first_cells(listed) == set(TEMPLATES)
+    for values in TEMPLATES.values():
+        for value in values:
+            filled = {key: key.upper() for key in keys_of(value)} | {"in_last": ""}
+            assert f"`{value.format(**filled)}`" in listed, value
 
 
 def test_every_part_of_a_file_is_documented() -> None:

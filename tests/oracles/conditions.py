@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from features.conditions import tree as t
+from features.time import MICROS_PER_DAY as DAY
+from tests.oracles.measures import figure
 
 Row = Mapping[str, Any]
 SIGNS = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
@@ -68,20 +71,42 @@ def value_of(value: t.Value, person: Row, events: Sequence[Row]) -> Any:
             return person[f"attr_{name}"]
         case t.Score(goal, field):
             return person[f"{goal}_{field}"]
+        case t.DaysSinceDate(name):
+            born = person[f"profile_{name}"]
+            return None if born is None else (person["as_of"] - born) / DAY
+        case t.Measure(_, _, formula):
+            return figure(formula, lambda leaf: value_of(leaf, person, events)).value
     found = passing(value.events, person, events)
     known = [event[f"attr_{value.attribute}"] for event in found] if value.attribute else []
     known = [number for number in known if number is not None]
-    if value.measure == "mean":
-        return int(sum(known) * 10_000) / (len(known) * 10_000) if known else None
-    if value.measure == "days_since":
-        times = [event["event_time"] for event in found]
-        return (person["as_of"] - max(times)) / 86_400_000_000 if times else None
-    measures: dict[str, Callable[[], Any]] = {
+    if value.function == "mean":
+        return float(int(sum(known) * 10_000)) / (len(known) * 10_000) if known else None
+    times = [event["event_time"] for event in found]
+    days = [datetime.fromtimestamp(0, UTC) + timedelta(event["local_day"]) for event in found]
+    stated = [
+        (event["event_time"], event[f"attr_{value.attribute}"])
+        for event in found
+        if value.attribute and event[f"attr_{value.attribute}"] is not None
+    ]
+    functions: dict[str, Callable[[], Any]] = {
         "count": lambda: len(found),
-        "active_days": lambda: len({event["local_day"] for event in found}),
+        "active_days": lambda: len(set(days)),
+        "calendar_days": lambda: (max(days) - min(days)).days + 1 if days else 0,
+        "calendar_months": lambda: span([d.year * 12 + d.month for d in days]),
+        "calendar_years": lambda: span([d.year for d in days]),
+        "days_since": lambda: (person["as_of"] - max(times)) / DAY if times else None,
+        "days_since_first": lambda: (person["as_of"] - min(times)) / DAY if times else None,
+        "lifespan": lambda: (max(times) - min(times)) / DAY if times else None,
         "distinct": lambda: len(set(known)),
         "sum": lambda: sum(known),
         "min": lambda: min(known, default=None),
         "max": lambda: max(known, default=None),
+        "first": lambda: max((v for at, v in stated if at == min(stated)[0]), default=None),
+        "last": lambda: max(stated)[1] if stated else None,
     }
-    return measures[value.measure]()
+    return functions[value.function]()
+
+
+def span(numbers: Sequence[int]) -> int:
+    """How many calendar units lie from the least to the greatest, both included."""
+    return max(numbers) - min(numbers) + 1 if numbers else 0

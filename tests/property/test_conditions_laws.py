@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from features.conditions import Condition, ConditionError, Vocabulary, parse, text, words
 from features.conditions import tree as t
+from features.conditions.checking import AS_STATED, OF_EVENTS, OF_NUMBERS
 from features.conditions.table import matches
 from features.time import MICROS_PER_DAY, Window
 from tests.oracles.conditions import holds
@@ -94,9 +95,18 @@ def event_filters(strings: st.SearchStrategy[str]) -> st.SearchStrategy[t.EventF
 
 
 def aggregates(strings: st.SearchStrategy[str]) -> st.SearchStrategy[t.Aggregate]:
+    return st.one_of(number_aggregates(strings), text_aggregates(strings))
+
+
+def text_aggregates(strings: st.SearchStrategy[str]) -> st.SearchStrategy[t.Aggregate]:
+    name, of, kind = st.sampled_from(AS_STATED), st.just("product"), st.just("text")
+    return st.builds(t.Aggregate, name, event_filters(strings), of, kind)
+
+
+def number_aggregates(strings: st.SearchStrategy[str]) -> st.SearchStrategy[t.Aggregate]:
     filters = event_filters(strings)
-    of_events = st.sampled_from(["count", "days_since", "active_days"])
-    of_numbers = st.sampled_from(["sum", "mean", "min", "max", "distinct"])
+    of_events = st.sampled_from(OF_EVENTS)
+    of_numbers = st.sampled_from([*OF_NUMBERS, *AS_STATED, "distinct"])
     return st.one_of(
         st.builds(t.Aggregate, of_events, filters),
         st.builds(t.Aggregate, of_numbers, filters, st.just("amount")),
@@ -110,7 +120,7 @@ def conditions(strings: st.SearchStrategy[str]) -> st.SearchStrategy[Condition]:
     directions = st.sampled_from(["raises", "lowers"])
     leaves = st.one_of(
         value_tests(aggregates(strings), strings),
-        value_tests(st.sampled_from([*columns, *scores]), strings),
+        value_tests(st.sampled_from([*columns, *scores, t.DaysSinceDate("born")]), strings),
         st.builds(t.AnyEvent, event_filters(strings)),
         st.just(t.HasIdentity("email")),
         st.just(t.InSegment("win_back")),
@@ -196,7 +206,7 @@ AMOUNTS = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class World:
     """Random people with random events on and around every edge."""
 

@@ -55,6 +55,7 @@ ANN = ProfileRecord(
     ({"segment": "win_back", "since": AS_OF - MICROS_PER_DAY},),
     parse_instant("2011-01-02"),
     parse_instant("2011-09-30T12:00:00.000001"),
+    {"total_spend": 12.5, "average_order": None},
 )
 VISITOR = ProfileRecord("cookie:c2", False, ("cookie:c2",), {}, (), AS_OF - 5, AS_OF - 5)
 CROWD = [ProfileRecord(f"customer:{n}", True, (f"customer:{n}",)) for n in range(12)]

@@ -36,6 +36,7 @@ def project(
             "goals": [
                 {"name": "churn", "kind": "churn", "outcome": "not any(x)", "outcome_window": "30d"}
             ],
+            "measures": [{"name": "spend", "value": "sum(x.amount)"}],
             "segments": [{"name": "lapsing", "where": "any(x)", "export": export}],
             "destinations": destinations or [crm],
         }
@@ -51,6 +52,7 @@ def project(
         ("identity.cookie", Field("identity", "cookie")),
         ("identity.email", Field("identity", "email", pii=True)),
         ("profile.country", Field("profile", "country")),
+        ("measure.spend", Field("measure", "spend")),
         ("churn.score", Field("score", "churn", "score")),
         ("churn.status", Field("score", "churn", "status")),
         ("churn.factors.1.label", Field("factor", "churn", "label", 1)),
@@ -64,8 +66,8 @@ def test_a_column_is_read(text: str, field: Field) -> None:
 
 
 def test_everything_that_may_be_named_is_listed() -> None:
-    # 3 of the build, 2 namespaces, 1 attribute; 5 parts of a score; 10 ranks of 4 parts
-    assert len(available(project())) == 3 + 2 + 1 + 5 + 40
+    # 3 of the build, 2 namespaces, 1 attribute, 1 measure; 5 parts of a score; 10 ranks of 4 parts
+    assert len(available(project())) == 3 + 2 + 1 + 1 + 5 + 40
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,7 @@ def test_everything_that_may_be_named_is_listed() -> None:
         ("churn.scor", "Did you mean 'churn.score'?"),
         ("identity.e_mail", "Did you mean 'identity.email'?"),
         ("profile.county", "Did you mean 'profile.country'?"),
+        ("measure.spent", "Did you mean 'measure.spend'?"),
         ("churn.factors.2.lable", "Did you mean 'churn.factors.2.label'?"),
         ("churn.factors.11.label", "Did you mean 'churn.factors.1.label'?"),
         ("chrun.percentile", "Did you mean 'churn.percentile'?"),

@@ -91,6 +91,7 @@ def test_a_profile_is_found_by_each_identity_as_one_encoded_segment(client, iden
         "known": True,
         "identities": list(ANN.identities),
         "attributes": {"country": "France", "birth_date": None},
+        "measures": {"total_spend": 12.5, "average_order": None},
         "first_seen": "2011-01-02T00:00:00Z",
         "last_seen": "2011-09-30T12:00:00.000001Z",
         "as_of": "2011-10-01T00:00:00Z",

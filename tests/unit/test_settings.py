@@ -45,6 +45,7 @@ WHOLE: dict[str, Any] = {
     "goals": [
         {"name": "churn", "kind": "churn", "outcome": "not any(buy)", "outcome_window": "30d"}
     ],
+    "measures": [{"name": "bought", "value": "count(buy)"}],
     "segments": [{"name": "leaving", "where": "churn.score > 50", "export": ["file"]}],
     "destinations": [{"name": "file", "purpose": "ads", "columns": {"id": "identity.customer"}}],
 }
@@ -116,6 +117,7 @@ def test_the_general_opt_out_is_no_purpose_of_a_destination():
         ("identity.max_fanout", "identity.max_fanout", "max_fan_out"),
         ("identity.namespaces.1.uniqe", "identity.namespaces.1.uniqe", "unique"),
         ("goals.0.outcome_windw", "goals.0.outcome_windw", "outcome_window"),
+        ("measures.0.vale", "measures.0.vale", "value"),
         ("segments.0.titel", "segments.0.titel", "title"),
         ("destinations.0.purpos", "destinations.0.purpos", "purpose"),
         ("serving.max_body", "serving.max_body", "max_body_bytes"),
