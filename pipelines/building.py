@@ -5,6 +5,7 @@ Nothing here is seen by a reader before the run publishes its manifest; files ar
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
@@ -22,8 +23,9 @@ from features.conditions import Vocabulary, words
 from features.conditions.text import formula_text
 from features.profiles.measures import measured_rows
 from features.sources.unite import TABLE as UNITED
-from features.store import Manifest, Store, key_of
+from features.store import Manifest, Store, key_of, write_whole
 from features.time import MICROS_PER_DAY, Window
+from pipelines.crowd import counted, events_of
 from pipelines.learning import bundle_of
 from pipelines.people import attribute_sources, consents_now, profile_changes, profiles_table
 from pipelines.scoring import SCORES, columns_of
@@ -40,15 +42,18 @@ from serving.segments.diff import build as build_memberships
 from serving.segments.membership import evaluate, opted_out, without
 
 PROFILES, LISTS, ONLINE = "profiles", "lists", "online"
-PROFILES_VERSION = 3
+UNIFICATION = "unification.json"
+"""File beside the profiles: what the unification report says of everyone."""
+PROFILES_VERSION = 4
 LISTS_VERSION = 2
 ONLINE_VERSION = 3
 
 
 def write_profiles(bench: Bench, plan: Plan) -> str:
-    """Write profiles, what made their attributes, and consents as known at the run's as_of.
+    """Write profiles, what made their attributes, consents and the counts of all of it.
 
-    `profiles` has a column `measure_<name>` for each measure. Returns their version.
+    All is as known at the run's as_of. `profiles` has a column `measure_<name>` for each measure.
+    Returns their version.
     """
     project, store = bench.workspace.project, bench.store
     measures = list(all_names(bench).measures.values())
@@ -66,7 +71,10 @@ def write_profiles(bench: Bench, plan: Plan) -> str:
         for name, column in measured_rows(scene, measures).items():
             table = table.append_column(name, column)
         origins = attribute_sources(bench.engine, bench.log, people, scene)
+        events = events_of(scene, len(people))
         scene.close()
+        crowd = counted(bench.graph, project.identity, resolution, people, table, events)
+        write_whole(folder / UNIFICATION, json.dumps(crowd, indent=1).encode())
         consents = pq.read_table(store.folder(UNITED, bench.united) / "consents.parquet")
         stated = consents_now(consents, people, plan.as_of)
         pq.write_table(table, folder / "profiles.parquet", compression="zstd")

@@ -309,6 +309,33 @@ def graph(
 
 
 @app.command()
+def unification(
+    context: typer.Context,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write it to this file: one page with charts.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Report what became of rows, identities and links in the published run.
+
+    Rows by source; identities, known and anonymous profiles by namespace; which namespaces are
+    held together; anonymous profiles that are idle; the size of profiles and the largest; links
+    refused and who lost most; values that identify nobody; overrides; changes since the last run;
+    and the training rows that today's identities would have changed.
+
+    Examples: `likelier -p shop unification` · `likelier -p shop unification --html report.html`
+    """
+    from pipelines.printing import print_unification
+    from pipelines.unification import unification as report_of
+    from pipelines.unification_page import write_page
+
+    report = report_of(_open(context))
+    if html:
+        write_page(report, html)
+    print(json.dumps(report)) if as_json else print_unification(report)
+
+
+@app.command()
 def simulate(
     folder: Annotated[Path, typer.Argument(help="Where the shop goes.")],
     people: Annotated[int, typer.Option(help="People in the shop.")] = 20_000,

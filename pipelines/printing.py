@@ -12,6 +12,7 @@ from rich.table import Table
 
 from features import time
 from pipelines.building import LISTS, PROFILES
+from pipelines.unification_page import headline, sections
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -262,6 +263,20 @@ def print_findings(usability: Usability) -> None:
         page.print(table)
     errors = len(usability.errors)
     page.print("No errors." if not errors else f"{errors} error{'s' if errors > 1 else ''}.")
+
+
+def print_unification(report: dict[str, Any]) -> None:
+    """Print a unification report: its tables, each with how to read it."""
+    page.print(f"[bold]As of {report['as_of']}[/] {headline(report)}")
+    for section in sections(report):
+        table = Table(*section.columns, title=section.title, caption=section.note or None)
+        for place, column in enumerate(table.columns):
+            column.overflow = "fold"
+            if isinstance(section.rows[0][place], int):
+                column.justify = "right"
+        for row in section.rows:
+            table.add_row(*(f"{v:,}" if isinstance(v, int) else escape(v) for v in row))
+        page.print(table)
 
 
 def print_graph(shown: Shown) -> None:

@@ -43,7 +43,7 @@ def roc_chart(evaluation: Evaluation, colour: str) -> Any:
     """Outcomes caught against false alarms, with the line of chance."""
     found = _line(evaluation.roc, colour, f"model, AUC {evaluation.auc:.3f}")
     chance = _reference([0, 1], [0, 1], "chance")
-    return _figure([found, chance], "ROC", "False alarms", "Outcomes caught")
+    return figure_of([found, chance], "ROC", "False alarms", "Outcomes caught")
 
 
 def precision_recall_chart(evaluation: Evaluation, colour: str) -> Any:
@@ -52,7 +52,7 @@ def precision_recall_chart(evaluation: Evaluation, colour: str) -> Any:
     found = _line(evaluation.precision_recall, colour, name)
     rate = evaluation.positive_rate
     chance = _reference([0, 1], [rate, rate], "chance")
-    return _figure([found, chance], "Precision and recall", "Recall", "Precision")
+    return figure_of([found, chance], "Precision and recall", "Recall", "Precision")
 
 
 def lift_chart(evaluation: Evaluation, colour: str) -> Any:
@@ -64,7 +64,7 @@ def lift_chart(evaluation: Evaluation, colour: str) -> Any:
         x=tenths, y=[each.lift for each in evaluation.deciles], marker_color=colour, name="model"
     )
     average = _reference([0.5, 10.5], [1, 1], "average")
-    return _figure([bars, average], "Lift by decile", "Decile, 1 = likeliest", "Times average")
+    return figure_of([bars, average], "Lift by decile", "Decile, 1 = likeliest", "Times average")
 
 
 def gains_chart(evaluation: Evaluation, colour: str) -> Any:
@@ -73,7 +73,7 @@ def gains_chart(evaluation: Evaluation, colour: str) -> Any:
     caught = np.array([0.0, *(each.gain for each in evaluation.deciles)])
     found = _line(Curve(reached, caught), colour, "model")
     chance = _reference([0, 1], [0, 1], "in any order")
-    return _figure([found, chance], "Cumulative gains", "People contacted", "Outcomes found")
+    return figure_of([found, chance], "Cumulative gains", "People contacted", "Outcomes found")
 
 
 def calibration_chart(evaluation: Evaluation, colour: str) -> Any:
@@ -84,7 +84,7 @@ def calibration_chart(evaluation: Evaluation, colour: str) -> Any:
     found.mode = "lines+markers"
     most = float(max(predicted.max(), happened.max()))
     perfect = _reference([0, most], [0, most], "perfect")
-    return _figure([found, perfect], "Calibration", "Predicted", "Happened")
+    return figure_of([found, perfect], "Calibration", "Predicted", "Happened")
 
 
 def score_chart(scores: Floats, colour: str) -> Any:
@@ -93,7 +93,7 @@ def score_chart(scores: Floats, colour: str) -> Any:
 
     counts, edges = np.histogram(scores, bins=40, range=(0, 100))
     bars = go.Bar(x=(edges[:-1] + edges[1:]) / 2, y=counts, marker_color=colour, width=2.5)
-    return _figure([bars], "Scores", "Score, 50 = average odds", "People")
+    return figure_of([bars], "Scores", "Score, 50 = average odds", "People")
 
 
 def importance_chart(importance: Mapping[str, float], colour: str) -> Any:
@@ -107,7 +107,7 @@ def importance_chart(importance: Mapping[str, float], colour: str) -> Any:
         orientation="h",
         marker_color=colour,
     )
-    figure = _figure([bars], "What matters", "Share of all contributions", "")
+    figure = figure_of([bars], "What matters", "Share of all contributions", "")
     figure.update_yaxes(automargin=True)
     return figure
 
@@ -129,24 +129,29 @@ def figures(report: Report) -> dict[str, Any]:
 
 def report_html(report: Report) -> str:
     """Return the report as one self-contained page: warnings, summary, figures, charts."""
+    said = _warnings(report.warnings) + _paragraphs(report.summary)
+    return page_html(report.title, said + _table(report.evaluation.metrics()), figures(report))
+
+
+def page_html(title: str, body: str, charts: Mapping[str, Any], after: str = "") -> str:
+    """Return one self-contained page: a title, HTML, charts by a short name, and more HTML."""
     from plotly.offline import get_plotlyjs
 
-    charts = "".join(
+    drawn = "".join(
         figure.to_html(
             full_html=False,
             include_plotlyjs=False,
             div_id=f"chart-{name}",
             config={"displayModeBar": False, "responsive": True},
         )
-        for name, figure in figures(report).items()
+        for name, figure in charts.items()
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(report.title)}</title><style>{_STYLE}</style>"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style>"
         f"<script>{get_plotlyjs()}</script></head><body><main>"
-        f"<h1>{escape(report.title)}</h1>{_warnings(report.warnings)}"
-        f"{_paragraphs(report.summary)}{_table(report.evaluation.metrics())}"
-        f'<div class="charts">{charts}</div></main></body></html>'
+        f"<h1>{escape(title)}</h1>{body}"
+        f'<div class="charts">{drawn}</div>{after}</main></body></html>'
     )
 
 
@@ -212,7 +217,8 @@ def _reference(x: Sequence[float], y: Sequence[float], name: str) -> Any:
     return go.Scatter(x=list(x), y=list(y), mode="lines", name=name, line=line)
 
 
-def _figure(traces: Sequence[Any], title: str, x: str, y: str) -> Any:
+def figure_of(traces: Sequence[Any], title: str, x: str, y: str) -> Any:
+    """Return a chart in the style of the house: traces under a title, with names of the axes."""
     import plotly.graph_objects as go
 
     figure = go.Figure(list(traces))

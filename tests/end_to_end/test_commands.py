@@ -98,6 +98,24 @@ def test_profile_shows_one_person(shop, known):
     assert who in likelier("-p", shop, "profile", who).out
 
 
+def test_unification_reports_on_everyone(shop, tmp_path):
+    html = tmp_path / "report.html"
+    ended = likelier("-p", shop, "unification", "--json", "--html", html)
+    assert ended.code == 0, ended.err
+    found, everyone = ended.json, table(shop, "profiles", "profiles")
+    assert found["profiles"]["profiles"] == len(everyone)
+    assert sum(row["profiles"] for row in found["overlaps"]) == len(everyone)
+    assert sum(row["profiles"] for row in found["sizes"]) == len(everyone)
+    assert found["largest"][0]["identities"] == everyone["identities"].map(len).max()
+    (cookies,) = [row for row in found["namespaces"] if row["namespace"] == "cookie"]
+    assert cookies["anonymous"] == found["profiles"]["anonymous"]
+    assert found["hindsight"]["conversion"]["rows"] > 0
+    assert f"Unification as of {found['as_of']}" in html.read_text()
+    said = likelier("-p", shop, "unification").out
+    assert "Largest profiles" in said
+    assert "The leak avoided" in said
+
+
 def test_simulate_writes_a_shop(tmp_path):
     folder = tmp_path / "shop"
     ended = likelier("simulate", folder, "--people", 50)
