@@ -47,6 +47,7 @@ class Engine:
         self.run("set TimeZone = 'UTC'")
         self._views = 0
         self._held: set[str] = set()
+        self._taught: set[str] = set()
         self._compiled: dict[Hashable, str] = {}
         self._refused: list[dict[str, Any]] = []
 
@@ -167,13 +168,33 @@ class Engine:
 
     # Computing ---------------------------------------------------------------------------------
 
+    def teach(self, functions: Mapping[str, Callable[[str], str | None]]) -> None:
+        """Let SQL call functions of one text, by name; null stays null.
+
+        They are asked in batches, once for each distinct text of a batch.
+        """
+        for name in functions.keys() - self._taught:
+            self.backend.con.create_function(
+                name, _over_column(functions[name]), ["VARCHAR"], "VARCHAR",
+                type="arrow", null_handling="special",
+            )  # fmt: skip
+            self._taught.add(name)
+
     def select(self, table: ir.Table, columns: Mapping[str, str]) -> ir.Table:
         """Return `table` with `columns` computed by SQL expressions (DuckDB dialect).
 
         Raises `duckdb`'s own error text as `SourceError` when an expression does not compile.
         """
-        listed = ", ".join(f"{sql} as {_name(name)}" for name, sql in columns.items())
-        query = f"select {listed} from ({self.backend.compile(table)})"
+        return self._described(f"select {_columns(columns)} from ({self.backend.compile(table)})")
+
+    def extend(self, table: ir.Table, *selects: Mapping[str, str]) -> ir.Table:
+        """Return `table` with columns added by SQL, those of each select over the ones before."""
+        query = str(self.backend.compile(table))
+        for columns in selects:
+            query = f"select *, {_columns(columns)} from ({query})"
+        return self._described(query)
+
+    def _described(self, query: str) -> ir.Table:
         try:
             # Described here: left to itself, ibis 12 asks by a call that duckdb 1.5 deprecates.
             described = self.backend.con.execute(f"describe {query}").fetchall()
@@ -238,6 +259,17 @@ class Engine:
     def _name(self, prefix: str) -> str:
         self._views += 1
         return f"{prefix}_{self._views}"
+
+
+def _over_column(function: Callable[[str], str | None]) -> Callable[[pa.ChunkedArray], pa.Array]:
+    """Return `function` over a column of texts."""
+
+    def column(texts: pa.ChunkedArray) -> pa.Array:
+        coded = texts.combine_chunks().dictionary_encode()
+        answers = [function(text) for text in coded.dictionary.to_pylist()]
+        return pa.array(answers, pa.string()).take(coded.indices)
+
+    return column
 
 
 def json_has(path: str) -> str:
@@ -356,6 +388,10 @@ def local_day(sql: str, time_zone: str) -> str:
 
 def _json_path(path: str) -> str:
     return _text("$." + ".".join(f'"{key}"' for key in path.split(".")))
+
+
+def _columns(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{sql} as {_name(name)}" for name, sql in columns.items())
 
 
 def _text(value: str) -> str:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from features.errors import SettingsError, did_you_mean
 from features.profiles.templates import value_of
-from features.setting_values import Length, Name, Sql, Zone, refuse_repeats
+from features.setting_values import Length, Name, Region, Sql, Sqls, Zone, refuse_repeats
 from features.time import Window
 
 
@@ -63,8 +63,8 @@ class Source(Settings):
     """A unique id of the event; by default made from the row's content."""
     event_type: Sql | None = None
     """What happened: a name such as `purchase` (events)."""
-    identities: Annotated[dict[Name, Sql], Field(min_length=1)]
-    """Namespace to expression: who the row is about."""
+    identities: Annotated[dict[Name, Sqls], Field(min_length=1)]
+    """Namespace to expression, or to a list of them: who the row is about."""
     attributes: dict[Name, Sql] = {}
     """Attributes of the event."""
     profile: dict[Name, Sql] = {}
@@ -86,6 +86,11 @@ class Source(Settings):
         if unknown := set(self.constant) - set(self.profile):
             raise ValueError(f"constant names attributes that profile lacks: {sorted(unknown)}")
         return self
+
+    def identity_columns(self, namespace: str) -> dict[str, str]:
+        """Return the expressions of a namespace by the name of their column: `email`, `email.2`."""
+        listed = enumerate(self.identities.get(namespace, ()), 1)
+        return {namespace if n == 1 else f"{namespace}.{n}": sql for n, sql in listed}
 
 
 EVERYTHING = "all"
@@ -110,7 +115,19 @@ class Namespace(Settings):
     unique: bool = False
     """A person has at most one value of it."""
     pii: bool = False
-    """Normalised and kept as SHA-256; the raw value lives only in `contacts`."""
+    """Normalised and kept as SHA-256; the raw value lives only in `contacts`. A value that is a
+    SHA-256 already is taken as that of the normalised value."""
+    region: Region | None = None
+    """Country (`GB`) in which telephone numbers without a `+` are dialled; without it they are
+    refused."""
+    junk: tuple[str, ...] = ()
+    """Values that identify nobody in this namespace, in addition to all others."""
+
+    @model_validator(mode="after")
+    def _of_its_type(self) -> Namespace:
+        if self.region and self.type != "phone":
+            raise ValueError(f"{self.name}: region is for type phone, not {self.type}")
+        return self
 
 
 class Overrides(Settings):

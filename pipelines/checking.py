@@ -16,6 +16,7 @@ from features.profiles.measures import read_measures
 from features.settings import Measure, Source
 from features.sources import ingest
 from features.sources.files import discover
+from features.sources.unite import counted
 from pipelines.building import segment_vocabulary
 from pipelines.runner import Reporter
 from pipelines.stages import (
@@ -36,6 +37,15 @@ from training.spine import snapshots
 State = Literal["error", "warning", "recommendation"]
 MOSTLY_MISSING = 0.2
 """Share of missing values in a column that is warned of (Customer Insights: 20%)."""
+
+
+SHOWN_NOBODIES = 5
+"""Kinds of values that identify nobody, shown of one namespace."""
+HINTS = {
+    "not_a_phone": "Set the namespace's region if numbers are written without +.",
+    "inexact_number": "Write ids as text: a program has rounded them.",
+}
+"""What to do where most values of a namespace are of no use, by reason."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,7 @@ def _check_sources(bench: Bench, found: Usability) -> dict[str, list[str]]:
             continue
         facts = [bench.store.facts(ingest.TABLE, key) for key in keys[source.name]]
         _judge_rows(source, facts, found)
+        _judge_identities(source, facts, found)
         _judge_columns(source, facts, found)
         _judge_times(bench, source, found)
     return keys
@@ -141,6 +152,24 @@ def _judge_rows(source: Source, facts: list[dict[str, Any]], found: Usability) -
         found.findings.append(
             Finding("error", f"sources.{source.name}", "The files hold no rows.", code="no_rows")
         )
+
+
+def _judge_identities(source: Source, facts: list[dict[str, Any]], found: Usability) -> None:
+    """Say what stands where an identity should, and identifies nobody."""
+    states: dict[str, State] = {"junk": "recommendation", "unusable": "warning"}
+    for name, state in states.items():
+        for namespace, counts in counted(facts, name).items():
+            listed = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+            said = ", ".join(f"{count:,} {why}" for why, count in listed[:SHOWN_NOBODIES])
+            found.findings.append(
+                Finding(
+                    state,
+                    f"sources.{source.name}.identities.{namespace}",
+                    f"{sum(counts.values()):,} values identify nobody: {said}.",
+                    HINTS.get(listed[0][0], "Their rows stay where another identity is on them."),
+                    code=name,
+                )
+            )
 
 
 def _judge_columns(source: Source, facts: list[dict[str, Any]], found: Usability) -> None:

@@ -16,7 +16,7 @@ from features import erasures as ledger
 from features import time
 from features.erasures import spellings
 from features.errors import LikelierError
-from features.identity.namespaces import normalise
+from features.identity.normalising import normalise
 from features.sources.ingest import TABLE as PARTS
 from pipelines.erasing import (
     Models,
@@ -145,7 +145,8 @@ def _record(bench: Bench, person: Person, found: Found) -> str:
     written: dict[str, set[str]] = {}
     for identity, raw in person.contacts:
         namespace = settings.namespace(identity.partition(":")[0])
-        written.setdefault(identity, set()).add(normalise(namespace, raw))
+        if text := normalise(namespace, raw):
+            written.setdefault(identity, set()).add(text)
     spelt = {text for each in person.identities for text in spellings(each, written.get(each, ()))}
     root = bench.store.root
     return ledger.record(root, _moment(bench), spelt, found.counts, found.models).id

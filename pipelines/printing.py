@@ -90,6 +90,10 @@ def _print_sources(sources: dict[str, Any]) -> None:
         )
         for code, count in found["quarantined"].items():
             page.print(f"  {count:,} {code}")
+        for namespace in sorted({*found["junk"], *found["unusable"]}):
+            counts = found["junk"].get(namespace, {}) | found["unusable"].get(namespace, {})
+            listed = ", ".join(f"{count:,} {escape(why)}" for why, count in counts.items())
+            page.print(f"  nobody as {namespace}: {listed}", soft_wrap=True)
 
 
 def _print_goals(goals: dict[str, Any]) -> None:

@@ -288,6 +288,8 @@ class _Run:
                 "duplicates": rows - accepted - erased - sum(quarantined.values()),
                 "quarantined": quarantined,
                 "erased": erased,
+                "junk": united["junk_found"][source],
+                "unusable": united["unusable_found"][source],
             }
         lists = store.facts(LISTS, tables[LISTS])
         scored = store.facts(SCORES, tables[SCORES])

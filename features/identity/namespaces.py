@@ -1,101 +1,93 @@
-"""Identities as text, `namespace:value`: normalised, junk removed, personal data hashed."""
+"""Identities as text, `namespace:value`: normalised, junk removed, personal data hashed.
+
+A value is judged in this order: nothing at all, too long, not to be seen, junk, not one value, a
+number that a program has rounded, and no address or telephone number where one is due.
+`columns.py` does the same for tables, and says the same of every value.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import string
+from dataclasses import dataclass
 
-from features.settings import Identity, Namespace, Source
+from features.identity.junk import junk_of
+from features.identity.normalising import BLANKS, fold, normalise
+from features.settings import Identity, Namespace
 
-JUNK = frozenset(
-    ["", "+", "null", "none", "nil", "nan", "n/a", "na", "undefined", "unknown", "anonymous",
-     "anon", "guest", "test", "(not set)", "0", "00000000-0000-0000-0000-000000000000",
-     "[object object]", "true", "false", "-", "test@test.com", "test@example.com",
-     "noreply@example.com"]
+MAX_IDENTITY = 1_024
+"""Characters that an identity may have, its namespace and the colon included."""
+EXACT = 2**53
+"""Whole numbers from here on are not told apart once they were written as a fraction."""
+UNREADABLE = {"email": "not_an_email", "phone": "not_a_phone"}
+REASONS = (
+    "identity_too_long", "control_characters", "not_one_value", "inexact_number",
+    *UNREADABLE.values(),
 )  # fmt: skip
-"""Values that identify nobody, compared trimmed and without case."""
+"""Why a value that is not junk is no identity."""
+
+# What cannot be seen, two values may differ by without anybody noticing: control characters, those
+# that Unicode lets programs ignore, line separators, and the sign for a character lost.
+UNSEEN = (
+    (0x00, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160),
+    (0x17B4, 0x17B5), (0x180B, 0x180F), (0x200B, 0x200F), (0x2028, 0x202E), (0x2060, 0x206F),
+    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFD),
+    (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+"""Ranges of characters that no identity has inside it."""
+NOT_ONE_VALUE = r"""\{ *(?:["'].*)?\}|\[.*\]"""
+"""A JSON object or array, or a program's own way of writing one."""
+ROUNDED = r"[+-]?[0-9]+(?:\.[0-9]*)?[eE][+-][0-9]+|[+-]?[0-9]+\.[0-9]*[eE][0-9]+"
+"""A number as programs write those they have rounded: 1.23457E+11."""
+WHOLE = r"-?([0-9]+)\.0+"
+HASH = r"[0-9a-fA-F]{64}"
+"""A SHA-256 in hexadecimal."""
+
+_UNSEEN = re.compile("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in UNSEEN) + "]")
 
 
-BLANKS = " \t\n\r\x0b\x0c\u00a0\ufeff"
-"""Characters around a value that are no part of it."""
-_FOLD = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-_WHOLE = re.compile(r"([0-9]+)\.0+")
+@dataclass(frozen=True)
+class Judged:
+    """What a value turned out to be; all empty where there was none.
 
-
-def fold(text: str) -> str:
-    """Return `text` with A-Z in lower case: other letters have no case all engines agree on."""
-    return text.translate(_FOLD)
-
-
-def junk_values(identity: Identity, namespace: Namespace) -> list[str]:
-    """Return every normalised value that identifies nobody in `namespace`, lower case and sorted.
-
-    A junk value is also meant as the namespace would write it: `n/a` is an empty phone number.
+    `identity`: `namespace:value`, or None. `junk`: the label of a value that identifies nobody.
+    `reason`: one of `REASONS`.
     """
-    listed = JUNK | {fold(value.strip(BLANKS)) for value in identity.junk}
-    return sorted(listed | {fold(normalise(namespace, value)) for value in listed})
+
+    identity: str | None = None
+    junk: str = ""
+    reason: str = ""
 
 
-def normalise(namespace: Namespace, value: str) -> str:
-    """Return the value under which two ways of writing one identity meet.
+def judge(identity: Identity, namespace: Namespace, raw: str) -> Judged:
+    """Say what a raw value is in `namespace`. Personal data comes out as SHA-256."""
+    text = raw.strip(BLANKS)
+    if not text:
+        return Judged()
+    if len(namespace.name) + 1 + len(text) > MAX_IDENTITY:
+        return Judged(reason="identity_too_long")
+    if _UNSEEN.search(text):
+        return Judged(reason="control_characters")
+    hashed = namespace.pii and re.fullmatch(HASH, text)
+    value = fold(text) if hashed else normalise(namespace, text)
+    junk = junk_of(namespace, identity.junk)
+    if label := (value and junk.label(value)) or junk.label(text):
+        return Judged(junk=label)
+    if re.fullmatch(NOT_ONE_VALUE, text):
+        return Judged(reason="not_one_value")
+    if _inexact(text):
+        return Judged(reason="inexact_number")
+    if value is None:
+        return Judged(reason=UNREADABLE[namespace.type])
+    kept = value if hashed or not namespace.pii else hashlib.sha256(value.encode()).hexdigest()
+    return Judged(identity=f"{namespace.name}:{kept}")
 
-    Trimmed; a whole number written as a fraction (`17850.0`) without it; an e-mail address in
-    lower case; a phone number as its digits and a leading plus.
-    """
-    text = value.strip(BLANKS)
-    if whole := _WHOLE.fullmatch(text):
-        text = whole[1]
-    if namespace.type == "email":
-        return fold(text)
-    if namespace.type == "phone":
-        digits = "".join(c for c in text if c in string.digits)
-        return ("+" if text.startswith("+") else "") + digits
-    return text
+
+def _inexact(text: str) -> bool:
+    whole = re.fullmatch(WHOLE, text)
+    return bool(re.fullmatch(ROUNDED, text)) or (whole is not None and int(whole[1]) >= EXACT)
 
 
 def identity_of(identity: Identity, namespace: Namespace, value: str) -> str | None:
     """Return the identity text of a raw value, or None when it identifies nobody."""
-    text = normalise(namespace, value)
-    if fold(text) in junk_values(identity, namespace):
-        return None
-    kept = hashlib.sha256(text.encode()).hexdigest() if namespace.pii else text
-    return f"{namespace.name}:{kept}"
-
-
-def identity_sql(
-    namespace: Namespace, identity: Identity, source: Source, present: tuple[str, ...]
-) -> dict[str, str]:
-    """Return the SQL of `id_<ns>` (and `raw_<ns>` for pii): the table twin of `identity_of`.
-
-    A namespace that the source lacks is null.
-    """
-    column = f"id_{namespace.name}"
-    key = f"identities.{namespace.name}"
-    if namespace.name not in source.identities or key not in present:
-        columns = {column: "null::varchar"}
-        return columns | ({f"raw_{namespace.name}": "null::varchar"} if namespace.pii else {})
-    blanks = " || ".join(f"chr({ord(blank)})" for blank in BLANKS)
-    raw = f'trim("{key}"::varchar, {blanks})'
-    whole = f"regexp_replace({raw}, '^([0-9]+)\\.0+$', '\\1')"
-    text = {
-        "email": _folded(whole),
-        "phone": f"case when starts_with({whole}, '+') then '+' else '' end || "
-        f"regexp_replace({whole}, '[^0-9]', '', 'g')",
-    }.get(namespace.type, whole)
-    listed = ", ".join(
-        "'" + value.replace("'", "''") + "'" for value in junk_values(identity, namespace)
-    )
-    folded = text if namespace.type == "email" else _folded(text)
-    real = f"{raw} is not null and {folded} not in ({listed})"
-    kept = f"sha256({text})" if namespace.pii else text
-    columns = {column: f"case when {real} then '{namespace.name}:' || {kept} end"}
-    if namespace.pii:
-        columns[f"raw_{namespace.name}"] = f"case when {real} then {raw} end"
-    return columns
-
-
-def _folded(sql: str) -> str:
-    exactly = f"translate({sql}, '{string.ascii_uppercase}', '{string.ascii_lowercase}')"
-    # As many bytes as characters: all is ASCII, where the much faster `lower` is the same.
-    return f"case when strlen({sql}) = length({sql}) then lower({sql}) else {exactly} end"
+    return judge(identity, namespace, value).identity

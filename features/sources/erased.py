@@ -19,6 +19,7 @@ from features.engine import Engine, keyed_sha256
 from features.erasures import Erasures
 from features.identity.namespaces import identity_of
 from features.settings import Identity
+from features.sources.keys import TEXT, columns_in
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def without_erased(
 ) -> Iterator[tuple[ir.Table, int]]:
     """Yield rows without what was erased from them; `erased` says that a row is to be dropped.
 
-    Rows have `event_time`, and `id_<namespace>` and perhaps `raw_<namespace>` columns. The number
+    Rows have `event_time`, and the columns that reading a source makes of identities. The number
     counts rows that lost something; where it is 0, `erased` is false everywhere.
     """
     found = _erased_in(engine, rows, identity, erasures) if len(erasures) else None
@@ -35,22 +36,28 @@ def without_erased(
         yield rows.mutate(erased=False), 0
         return
     present = set(engine.arrow(found.select("namespace").distinct())["namespace"].to_pylist())
-    marked = _blanked(rows, found, [n.name for n in identity.namespaces], present)
+    spaces = columns_in(rows, identity.namespaces, TEXT)
+    marked = _blanked(
+        rows, found, list(spaces), [c for c, n in spaces.items() if n.name in present]
+    )
     touched = engine.arrow(marked["__lost"].sum().as_table())[0][0].as_py()
     yield marked.drop("__lost"), int(touched or 0)
     engine.drop(found)
 
 
-def _blanked(rows: ir.Table, found: ir.Table, spaces: list[str], present: set[str]) -> ir.Table:
-    """Return rows without the identities erased from them, with `erased` and `__lost`."""
-    for name in present:
-        rows = _marked(rows, found, name)
-    gone = {n: rows[f"__gone_{n}"] if n in present else ibis.literal(False) for n in spaces}
-    own = [rows[f"id_{n}"].notnull().ifelse(gone[n], ibis.null("boolean")) for n in spaces]
+def _blanked(rows: ir.Table, found: ir.Table, columns: list[str], present: list[str]) -> ir.Table:
+    """Return rows without the identities erased from them, with `erased` and `__lost`.
+
+    `present` are those of the identity columns that may hold an erased one.
+    """
+    for column in present:
+        rows = _marked(rows, found, column)
+    gone = {c: rows[f"__gone_{c}"] if c in present else ibis.literal(False) for c in columns}
+    own = [rows[c].notnull().ifelse(gone[c], ibis.null("boolean")) for c in columns]
     left = {
         column: gone[name].ifelse(ibis.null(rows[column].type()), rows[column])
         for name in present
-        for column in (f"id_{name}", f"raw_{name}")
+        for column in (name, name.replace(TEXT, "raw_", 1))
         if column in rows.columns
     }
     lost = ibis.or_(*(gone[name] for name in present))
@@ -63,10 +70,10 @@ def _erased_in(
 ) -> ir.Table | None:
     """Return those identities of `rows` that were ever erased: identity, namespace, erased_at."""
     listed = [
-        rows.filter(rows[f"id_{n.name}"].notnull()).select(
-            identity=rows[f"id_{n.name}"], namespace=ibis.literal(n.name)
+        rows.filter(rows[column].notnull()).select(
+            identity=rows[column], namespace=ibis.literal(namespace.name)
         )
-        for n in identity.namespaces
+        for column, namespace in columns_in(rows, identity.namespaces, TEXT).items()
     ]
     texts = ibis.union(*listed, distinct=True) if len(listed) > 1 else listed[0].distinct()
     hashed = engine.select(
@@ -81,13 +88,12 @@ def _erased_in(
     return None
 
 
-def _marked(rows: ir.Table, found: ir.Table, name: str) -> ir.Table:
-    mine = found.filter(found.namespace == name).select(
-        __identity=found.identity, __erased_at=found.erased_at
-    )
-    joined = rows.left_join(mine, rows[f"id_{name}"] == mine["__identity"])
+def _marked(rows: ir.Table, found: ir.Table, column: str) -> ir.Table:
+    """Add whether the identity in a column was erased after the row."""
+    mine = found.select(__identity=found.identity, __erased_at=found.erased_at)
+    joined = rows.left_join(mine, rows[column] == mine["__identity"])
     gone = time.before_erasure(joined.event_time, joined["__erased_at"]).fill_null(False)
-    return joined.mutate(**{f"__gone_{name}": gone}).drop("__identity", "__erased_at")
+    return joined.mutate(**{f"__gone_{column}": gone}).drop("__identity", "__erased_at")
 
 
 def veiled(quarantined: pa.Table, identity: Identity, erasures: Erasures) -> pa.Table:

@@ -6,20 +6,25 @@ Grain in: a row of the file. Grain out: `accepted.parquet` has one row per usabl
 always: rows of people erased since they happened are dropped (`features.sources.erased`).
 
 Accepted columns: `event_id`, `event_time`, `known_at` (int64 microseconds), `local_day`,
-`event_type` (null in records), `id_<namespace>` (text `namespace:value`, SHA-256 for pii),
-`attr_*`, `profile_*` (text or DECIMAL(18,4)), `consent_*` (boolean).
+`event_type` (null in records), `id_<namespace>` and, where a source has several expressions
+for it, `id_<namespace>.2` and so on (text `namespace:value`, SHA-256 for pii), `attr_*`,
+`profile_*` (text or DECIMAL(18,4)), `consent_*` (boolean).
 
 `contacts.parquet` has the raw values of pii identities (identity, raw, known_at), and no other file
 has them.
 
 Quarantine codes: `malformed_row`, `no_event_time`, `bad_event_time`, `no_known_from`,
 `bad_known_from`, `time_out_of_range`, `future_time`, `bad_received_at`, `no_event_type`,
-`no_event_id`, `no_identity`, `identity_too_long`.
+`no_event_id`, `no_identity`, `identity_too_long`, `conflicting_identity`.
+
+A value that identifies nobody leaves its row where another identity is on it. The facts count
+them: `junk` by namespace and label, `unusable` by namespace and reason.
 """
 
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +36,17 @@ import pyarrow.parquet as pq
 from features.engine import LINE, Engine, json_has, json_values
 from features.erasures import Erasures
 from features.errors import SourceError
-from features.settings import Project, Source
+from features.identity.columns import functions_of, identity_columns, selects
+from features.settings import Namespace, Project, Source
 from features.sources.erased import veiled, without_erased
 from features.sources.errors import BadMapping
 from features.sources.expressions import columns_of, compile_expression, unreadable
 from features.sources.files import SourceFile
-from features.sources.meaning import instants, meaning
+from features.sources.meaning import instants, meaning, refuse_identity_types
 from features.store import Store, key_of
 
 VERSION = 4
 TABLE = "parts"
-MAX_IDENTITY = 1_024
 CONTACTS = pa.schema([("identity", pa.string()), ("raw", pa.string()), ("known_at", pa.int64())])
 NOBODY = Erasures()
 """No erasure was ever asked for."""
@@ -71,18 +76,20 @@ def ingest_file(
     erasures: Erasures = NOBODY,
 ) -> None:
     """Read, map and judge one file into the store as version `key`, without whom was erased."""
+    spaces = identity_columns(project.identity, file.source)
     raw = _read(engine, file)
     rejects = engine.rejected()
     mapped = engine.hold(_mapped(engine, raw, file, project))
     identity = project.identity
     with (
         store.writing(TABLE, key) as (folder, facts),
-        without_erased(engine, _judged(mapped), identity, erasures) as (judged, touched),
+        without_erased(engine, _judged(mapped, spaces), identity, erasures) as (judged, touched),
     ):
         bad = judged.filter(judged.code.notnull()).select("code", "value", row=judged[LINE])
         refused = veiled(_quarantined(engine.arrow(bad), rejects), identity, erasures)
         good = judged.filter(judged.code.isnull())
         kept = good.filter(~good.erased).drop("code", "value", LINE, "erased")
+        kept = kept.drop(*(f"why_{column}" for column in spaces))
         _write_contacts(engine, kept, folder)
         facts.update(write_part(engine, kept, refused, folder))
         erased = count_erased(engine, good)
@@ -90,6 +97,7 @@ def ingest_file(
         facts |= {"source": file.source.name, "file": file.path.name}
         facts |= {"erased": erased, "erasures": len(erasures)}
         facts["purged"] = len(erasures) if touched else 0
+        facts.update(_nobodies(engine, mapped, spaces))
         facts.update(_absent_keys(engine, raw, file))
     engine.drop(mapped, raw)
 
@@ -106,14 +114,17 @@ def expressions_of(source: Source) -> dict[str, str]:
     """Return every mapping expression of a source, by the key of the project file it stands at."""
     single = ("event_time", "received_at", "known_from", "event_id", "event_type")
     found = {name: getattr(source, name) for name in single if getattr(source, name)}
-    for group in ("identities", "attributes", "profile", "consent"):
+    for namespace in source.identities:
+        for column, sql in source.identity_columns(namespace).items():
+            found[f"identities.{column}"] = sql
+    for group in ("attributes", "profile", "consent"):
         for name, sql in getattr(source, group).items():
             found[f"{group}.{name}"] = sql
     return found
 
 
 def _mapped(engine: Engine, raw: ir.Table, file: SourceFile, project: Project) -> ir.Table:
-    """Three selects: the user's expressions as they stand, their times, and their meaning."""
+    """Return the judged rows: of the user's expressions, their times, identities and meaning."""
     source = file.source
     expressions = expressions_of(source)
     table = _keyed_json(engine, raw, file) if file.format == "jsonl" else raw
@@ -134,19 +145,25 @@ def _mapped(engine: Engine, raw: ir.Table, file: SourceFile, project: Project) -
         first = engine.select(table, extra | compiled)
     except SourceError as error:
         raise _blame(engine, table, source, compiled, error) from error
+    refuse_identity_types(first, source)
     dated = engine.select(first, instants(first, source, project))
-    meant = meaning(dated, source, project)
+    engine.teach(functions_of(project.identity))
+    known = engine.extend(dated, *selects(project.identity, source))
+    meant = meaning(known, source, project)
     if personal and file.format == "jsonl":
         # What is broken cannot be told apart into personal and other values.
         meant["value"] = f"case when not __broken then {meant['value']} end"
-    return engine.select(dated, meant)
+    return engine.select(known, meant)
 
 
 def _personal_columns(source: Source, project: Project) -> set[str]:
     """Return the columns that pii identities are made of."""
-    named = {n.name: sql for n in project.identity.namespaces if n.pii
-             and (sql := source.identities.get(n.name))}  # fmt: skip
-    found = (columns_of(sql, f"identities.{name}") for name, sql in named.items())
+    found = (
+        columns_of(sql, f"identities.{name}")
+        for namespace in project.identity.namespaces
+        for name, sql in source.identity_columns(namespace.name).items()
+        if namespace.pii
+    )
     return {column.casefold() for columns in found for column in columns}
 
 
@@ -209,17 +226,16 @@ def _blame(
     return error
 
 
-def _judged(mapped: ir.Table) -> ir.Table:
+def _judged(mapped: ir.Table, spaces: dict[str, Namespace]) -> ir.Table:
     """Return mapped rows with the code of the rules that need their identities."""
-    ids = [mapped[name] for name in mapped.columns if name.startswith("id_")]
-    longest = ibis.greatest(*(column.length().fill_null(0) for column in ids), 0)
-    return mapped.mutate(
-        code=mapped.code.coalesce(
-            (longest == 0).ifelse(
-                "no_identity", (longest > MAX_IDENTITY).ifelse("identity_too_long", None)
-            )
-        )
-    )
+    nobody = ibis.and_(*(mapped[f"id_{column}"].isnull() for column in spaces))
+    too_long = ibis.or_(*(mapped[f"why_{column}"] == "identity_too_long" for column in spaces))
+    cases = [(nobody & too_long.fill_null(False), "identity_too_long"), (nobody, "no_identity")]
+    for first, second in combinations(spaces, 2):
+        if spaces[first] == spaces[second] and spaces[first].unique:
+            a, b = mapped[f"id_{first}"], mapped[f"id_{second}"]
+            cases.append(((a != b).fill_null(False), "conflicting_identity"))
+    return mapped.mutate(code=mapped.code.coalesce(ibis.cases(*cases)))
 
 
 def write_part(engine: Engine, kept: ir.Table, refused: pa.Table, folder: Path) -> dict[str, Any]:
@@ -241,6 +257,22 @@ def write_part(engine: Engine, kept: ir.Table, refused: pa.Table, folder: Path) 
 def count_erased(engine: Engine, rows: ir.Table) -> int:
     """Return how many rows are marked `erased`."""
     return int(engine.arrow(rows.erased.sum().as_table())[0][0].as_py() or 0)
+
+
+def _nobodies(
+    engine: Engine, mapped: ir.Table, spaces: dict[str, Namespace]
+) -> dict[str, dict[str, dict[str, int]]]:
+    """Count the values of all rows read that identify nobody, by namespace and why."""
+    junk: dict[str, dict[str, int]] = {}
+    unusable: dict[str, dict[str, int]] = {}
+    for column, namespace in spaces.items():
+        some = mapped.filter(mapped[f"why_{column}"].notnull())
+        rows = engine.arrow(some.group_by(why=some[f"why_{column}"]).aggregate(n=some.count()))
+        for row in sorted(rows.to_pylist(), key=lambda row: str(row["why"])):
+            counts = junk if row["why"].startswith("=") else unusable
+            found, label = counts.setdefault(namespace.name, {}), row["why"].removeprefix("=")
+            found[label] = found.get(label, 0) + row["n"]
+    return {"junk": junk, "unusable": unusable}
 
 
 def _quarantined(judged: pa.Table, rejects: list[dict[str, Any]]) -> pa.Table:

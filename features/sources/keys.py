@@ -63,7 +63,7 @@ class Keys:
 
     def keyed(self, rows: ir.Table) -> ir.Table:
         """Return rows with keys in the place of identities."""
-        there = _columns(rows, self.namespaces, TEXT)
+        there = columns_in(rows, self.namespaces, TEXT)
         keys = {}
         for column, namespace in there.items():
             name = f"{KEY}{column.removeprefix(TEXT)}"
@@ -93,7 +93,7 @@ def links(rows: Sequence[ir.Table], namespaces: Sequence[Namespace]) -> ir.Table
     """Return a, b (keys, a < b), event_time, known_at: every sighting of a pair on keyed rows."""
     pairs = []
     for some in rows:
-        columns = _columns(some, namespaces, KEY)
+        columns = columns_in(some, namespaces, KEY)
         linking = [name for name, space in columns.items() if space.type not in NEVER_LINK]
         for first, second in itertools.combinations(linking, 2):
             a, b = some[first], some[second]
@@ -120,7 +120,7 @@ def appearances(
     """
     seen = []
     for some in rows:
-        for column in _columns(some, namespaces, KEY):
+        for column in columns_in(some, namespaces, KEY):
             found = some.filter(some[column].notnull())
             seen.append(
                 found.select(
@@ -158,7 +158,9 @@ def _earlier(seen: ir.Table) -> ir.Table:
     return running.filter(running["__least"].isnull() | (running.event_time < running["__least"]))
 
 
-def _columns(rows: ir.Table, namespaces: Sequence[Namespace], prefix: str) -> dict[str, Namespace]:
+def columns_in(
+    rows: ir.Table, namespaces: Sequence[Namespace], prefix: str
+) -> dict[str, Namespace]:
     """Return the identity columns of rows, in order of priority, and the namespace of each."""
     return {
         column: namespace
@@ -172,7 +174,7 @@ def _columns(rows: ir.Table, namespaces: Sequence[Namespace], prefix: str) -> di
 def _texts(namespace: Namespace, rows: Sequence[ir.Table]) -> list[ir.Table]:
     listed = []
     for some in rows:
-        for column in _columns(some, [namespace], TEXT):
+        for column in columns_in(some, [namespace], TEXT):
             listed.append(some.filter(some[column].notnull()).select(identity=some[column]))
     return listed
 

@@ -16,11 +16,13 @@ import ibis.expr.types as ir
 
 from features import time
 from features.engine import LINE, instant_of_naive, instant_of_text, local_day
-from features.identity.namespaces import identity_sql
+from features.identity.columns import identity_columns
 from features.settings import Project, Source
 from features.sources.errors import BadMapping
 
 NUMBER = "decimal(18,4)"
+DOUBLE = 8
+"""Bytes of a number with a fraction that tells whole numbers apart as far as ids go."""
 YES = ("true", "1", "1.0", "yes", "y", "t", "in", "on", "granted", "opt-in", "opt_in", "opted_in",
        "opted in", "subscribed", "allowed")  # fmt: skip
 UNSTATED = ("", "null", "none", "nan", "n/a", "na", "unknown", "undefined")
@@ -44,7 +46,7 @@ def instants(table: ir.Table, source: Source, project: Project) -> dict[str, str
 
 
 def meaning(table: ir.Table, source: Source, project: Project) -> dict[str, str]:
-    """Return the SQL of the judged row over the user's expressions and their `instants`."""
+    """Return the SQL of the judged row over the user's expressions, `instants` and identities."""
     schema = table.schema()
     in_range = f"__when >= {time.EARLIEST} and __when < {time.LATEST}"
     columns = {
@@ -55,8 +57,9 @@ def meaning(table: ir.Table, source: Source, project: Project) -> dict[str, str]
         "local_day": f"case when {in_range} then {local_day('__when', project.time_zone)} end",
         "event_type": _event_type(source),
     }
-    for namespace in project.identity.namespaces:
-        columns |= identity_sql(namespace, project.identity, source, schema.names)
+    for column, namespace in identity_columns(project.identity, source).items():
+        made = [f"id_{column}", f"why_{column}", *([f"raw_{column}"] if namespace.pii else [])]
+        columns |= {name: f'"{name}"' for name in made}
     for group, prefix in (("attributes", "attr"), ("profile", "profile")):
         for name in getattr(source, group):
             columns[f"{prefix}_{name}"] = _value(schema, f"{group}.{name}")
@@ -64,6 +67,23 @@ def meaning(table: ir.Table, source: Source, project: Project) -> dict[str, str]
         columns[f"consent_{purpose}"] = _yes_no(f'"consent.{purpose}"')
     columns["code"], columns["value"] = _judgement(source, schema.names)
     return columns
+
+
+def refuse_identity_types(table: ir.Table, source: Source) -> None:
+    """Raise `BadMapping` for an identity that is neither a text nor a number told exactly."""
+    for namespace in source.identities:
+        for column in source.identity_columns(namespace):
+            kind = table.schema()[f"identities.{column}"]
+            exact = not (kind.is_floating() and kind.nbytes < DOUBLE)
+            told = kind.is_string() or kind.is_uuid() or kind.is_null() or kind.is_numeric()
+            if not told or kind.is_boolean() or not exact:
+                raise BadMapping(
+                    f"sources.{source.name}.identities.{column}: gives {kind}, not one text or "
+                    "number.",
+                    hint="An identity is a text or a whole number; of a list or an object, name "
+                    "the part that is meant. Numbers of 32 bits with a fraction cannot tell ids "
+                    "from 16,777,216 apart.",
+                )
 
 
 def _instant(schema: Any, name: str, zone: str, source: Source) -> str:

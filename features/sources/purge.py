@@ -11,6 +11,7 @@ from features.erasures import Erasures
 from features.settings import Project
 from features.sources.erased import veiled, without_erased
 from features.sources.ingest import TABLE, count_erased, write_part
+from features.sources.keys import TEXT, columns_in
 from features.store import Store
 
 
@@ -45,14 +46,13 @@ def purge_part(
 
 def _spoken(contacts: ir.Table, kept: ir.Table, project: Project) -> ir.Table:
     """Return the contacts that a row which is left still speaks of."""
-    names = [n.name for n in project.identity.namespaces if n.pii]
-    if not names:
-        return contacts
+    columns = columns_in(kept, project.identity.namespaces, TEXT)
     said = [
-        kept.filter(kept[f"id_{name}"].notnull()).select(
-            identity=kept[f"id_{name}"], known_at=kept.known_at
-        )
-        for name in names
+        kept.filter(kept[column].notnull()).select(identity=kept[column], known_at=kept.known_at)
+        for column, namespace in columns.items()
+        if namespace.pii
     ]
+    if not said:
+        return contacts
     left = ibis.union(*said, distinct=True) if len(said) > 1 else said[0].distinct()
     return contacts.semi_join(left, ["identity", "known_at"])

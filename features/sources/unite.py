@@ -38,7 +38,7 @@ from features.sources.errors import MissingColumn, NoRows
 from features.sources.expressions import columns_of
 from features.sources.ingest import TABLE as PARTS
 from features.sources.ingest import expressions_of
-from features.sources.keys import Keys, appearances, links
+from features.sources.keys import TEXT, Keys, appearances, columns_in, links
 from features.sources.meaning import NUMBER
 from features.store import Store, key_of
 
@@ -168,6 +168,8 @@ class _Union:
         facts["events"] = {p.source.name: _events_of(p) for p in gathered}
         facts["rows"] = {p.source.name: p.total("rows") for p in gathered}
         facts["quarantined"] = {p.source.name: _codes(p) for p in gathered}
+        for name in ("junk", "unusable"):
+            facts[f"{name}_found"] = {p.source.name: counted(p.facts, name) for p in gathered}
         facts["erased"] = {p.source.name: p.total("erased") for p in gathered}
         facts["erasures"] = max(f["erasures"] for p in gathered for f in p.facts)
         facts["newest"] = {p.source.name: max(f["newest"]["known_at"] or 0 for f in p.facts)
@@ -205,7 +207,8 @@ class _Union:
 
     def _distinct(self, rows: ir.Table) -> ir.Table:
         """Keep one row of each event id: the one known first, whatever the order of the files."""
-        rows = rows.mutate(identity=ibis.coalesce(*(rows[f"id_{n.name}"] for n in self.namespaces)))
+        texts = columns_in(rows, self.namespaces, TEXT)
+        rows = rows.mutate(identity=ibis.coalesce(*(rows[column] for column in texts)))
         first = ("known_at", "event_time", "identity", "event_type")
         others = [name for name in rows.columns if name not in first and name != "event_id"]
         order = [rows[name] for name in (*first, *sorted(others))]
@@ -323,6 +326,20 @@ def _codes(parts: Parts) -> dict[str, int]:
         for code, count in facts["quarantined"].items():
             codes[code] = codes.get(code, 0) + count
     return codes
+
+
+def counted(parts: Iterable[dict[str, Any]], name: str) -> dict[str, dict[str, int]]:
+    """Return the values that identify nobody, by namespace and why, of all parts of a source.
+
+    `name`: `junk` (by label) or `unusable` (by reason).
+    """
+    total: dict[str, dict[str, int]] = {}
+    for facts in parts:
+        for namespace, counts in facts[name].items():
+            found = total.setdefault(namespace, {})
+            for why, count in counts.items():
+                found[why] = found.get(why, 0) + count
+    return total
 
 
 def _events_of(parts: Parts) -> dict[str, list[str]]:

@@ -57,7 +57,7 @@ def _first_versions(customers: pd.DataFrame, end: int, rng: np.random.Generator)
             "person": customers["person"].to_numpy(),
             "customer": customers["customer"].to_numpy(dtype=object),
             "email": [
-                f"{f}.{s}{n}@example.com" for f, s, n in zip(first, last, number, strict=True)
+                f"{f}.{s}{n}@mail.example" for f, s, n in zip(first, last, number, strict=True)
             ],
             "country": _countries(count, rng),
             "loyalty_tier": np.full(count, TIERS[0], dtype=object),

@@ -6,26 +6,24 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from features.errors import did_you_mean
-from features.identity.namespaces import identity_of
+from features.identity.namespaces import HASH, MAX_IDENTITY, identity_of
+from features.identity.normalising import BLANKS
 from features.settings import Identity, Namespace
 from serving.api.errors import BadIdentity, RawIdentityInUrl, UnknownNamespace
 from serving.scorer import Asked
 
-LONGEST = 1_024
+LONGEST = MAX_IDENTITY
 
-_HASH = re.compile(r"[0-9a-fA-F]{64}")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
 def in_body(said: str, settings: Identity, place: str) -> Asked:
     """Read an identity from a body; personal data may be raw or already hashed.
 
-    A value that identifies nobody (junk) becomes None. `place` names the key in errors. Raises
-    `BadIdentity` or `UnknownNamespace`.
+    A value that identifies nobody (junk, or no address) becomes None, as in tables. `place` names
+    the key in errors. Raises `BadIdentity` or `UnknownNamespace`.
     """
     namespace, value = _split(said, settings, place)
-    if namespace.pii and _HASH.fullmatch(value.strip()):
-        return Asked(said, f"{namespace.name}:{value.strip().lower()}")
     return Asked(said, identity_of(settings, namespace, value))
 
 
@@ -43,7 +41,7 @@ def in_url(segment: str, settings: Identity) -> str | None:
             hint="Encode namespace:value as one path segment.",
         ) from error
     namespace, value = _split(said, settings, "identity")
-    if namespace.pii and not _HASH.fullmatch(value.strip()):
+    if namespace.pii and not re.fullmatch(HASH, value.strip(BLANKS)):
         raise RawIdentityInUrl(
             f"{namespace.name} holds personal data, which must not be in a URL.",
             hint=f"Write {namespace.name}: and the SHA-256 of the normalised value, 64 hex digits; "

@@ -46,7 +46,8 @@ SECTIONS = {
 
 KINDS = {
     "str": "text", "int": "whole number", "float": "number", "bool": "true or false",
-    "Name": "name", "Sql": "SQL expression", "Length": "length", "Zone": "time zone",
+    "Name": "name", "Sql": "SQL expression", "Sqls": "SQL expression or list of them",
+    "Region": "country code", "Length": "length", "Zone": "time zone",
 }  # fmt: skip
 
 CONDITION_CODES = {

@@ -103,10 +103,11 @@ def quarantine_codes() -> set[str]:
         table = ibis.table(dict.fromkeys([*columns, "identities.customer"], "string"), name="t")
         found.update(re.findall(r"then '([a-z_]+)'", meaning(table, source, PROJECT)["code"]))
     text = (CHECKOUT / "features/sources/ingest.py").read_text("utf-8")
+    judging = section_of_code(text, "def _judged(")
     return (
         found
         | set(re.findall(r'"code": "([a-z_]+)"', text))
-        | set(re.findall(r'"((?:no|identity)_[a-z_]+)"', section_of_code(text, "def _judged(")))
+        | set(re.findall(r'"((?:no|identity|conflicting)_[a-z_]+)"', judging))
     )
 
 

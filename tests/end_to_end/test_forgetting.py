@@ -26,17 +26,17 @@ from tests.end_to_end.shops import (
 )
 from tests.end_to_end.traces import traces
 
-TOM = ["tom-4711", "tom.miller@example.com", "ck-tom-9", "ck-tablet-3"]
-HASHED = hashlib.sha256(b"tom.miller@example.com").hexdigest()
+TOM = ["tom-4711", "tom.miller@mail.example", "ck-tom-9", "ck-tablet-3"]
+HASHED = hashlib.sha256(b"tom.miller@mail.example").hexdigest()
 HEADER = "id,at,what,customer,mail,cookie,page\n"
 MAY = """\
 1,2024-05-01T10:00:00Z,visit,,,ck-tom-9,home
-2,2024-05-01T10:05:00Z,login,tom-4711,Tom.Miller@example.com,ck-tom-9,home
+2,2024-05-01T10:05:00Z,login,tom-4711,Tom.Miller@mail.example,ck-tom-9,home
 3,2024-05-02T10:00:00Z,login,nora-1,,ck-tablet-3,shoes
 4,2024-05-03T10:00:00Z,visit,,,ck-tablet-3,shoes
 5,2024-05-04T10:00:00Z,login,tom-4711,,ck-tablet-3,home
 6,2024-05-05T10:00:00Z,visit,,,ck-other-1,home
-7,tom.miller@example.com,visit,tom-4711,,,home
+7,tom.miller@mail.example,visit,tom-4711,,,home
 8,2024-05-06T10:00:00Z,visit,tom-4711,,,home,and,more
 """
 JUNE = """\
@@ -46,8 +46,8 @@ JUNE = """\
 """
 CRM = """\
 customer,mail,updated,city,optin
-tom-4711,tom.miller@example.com,2024-04-01,Rome,yes
-nora-1,nora@example.com,2024-04-01,Bonn,yes
+tom-4711,tom.miller@mail.example,2024-04-01,Rome,yes
+nora-1,nora@mail.example,2024-04-01,Bonn,yes
 """
 PROJECT = """\
 project: mall
@@ -97,7 +97,7 @@ def folder(published, tmp_path) -> Path:
 
 
 def left_of_tom(folder: Path) -> list[tuple[str, str]]:
-    return traces([folder / kept for kept in KEPT], [*TOM, "Tom.Miller@example.com", HASHED])
+    return traces([folder / kept for kept in KEPT], [*TOM, "Tom.Miller@mail.example", HASHED])
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -117,11 +117,11 @@ def test_after_forget_no_file_holds_the_person(folder):
     before = snapshot(folder)
 
     planned = likelier("-p", folder, "forget", f"email:{HASHED}", "--dry-run", "--json").json
-    asked = likelier("-p", folder, "forget", "email:TOM.MILLER@example.com", "--json")
+    asked = likelier("-p", folder, "forget", "email:TOM.MILLER@mail.example", "--json")
     assert asked.code == 1  # Nobody answered the question.
     assert snapshot(folder) == before
 
-    ended = likelier("-p", folder, "forget", "email:TOM.MILLER@example.com", "--yes", "--json")
+    ended = likelier("-p", folder, "forget", "email:TOM.MILLER@mail.example", "--yes", "--json")
     assert ended.code == 0, ended.err
     receipt = ended.json
     assert not any(value in ended.out for value in [*TOM, HASHED])

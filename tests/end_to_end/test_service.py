@@ -61,7 +61,7 @@ def wait_for(condition, seconds):
         time.sleep(0.05)
 
 
-def churn(client, identity="email:ann@example.org"):
+def churn(client, identity="email:ann@mail.example"):
     response = client.post("/score", json={"identity": identity, "goals": ["churn"], "factors": 2})
     assert response.status_code == 200
     return response.json()["scores"]["churn"]
@@ -109,7 +109,7 @@ def test_the_service_from_its_first_run_to_the_next(tmp_path, free_port):
         assert 'route="/profiles/{identity}",status="200"' in metrics
 
     log = (folder / "service.log").read_text()
-    for private in ("ann@example.org", "ann%40", "secret", "cookie:", ANN.profile_id, ANN_EMAIL):
+    for private in ("ann@mail.example", "ann%40", "secret", "cookie:", ANN.profile_id, ANN_EMAIL):
         assert private not in metrics
         assert private not in log
     # Stopped in order: what was sampled is on disk.

@@ -81,7 +81,7 @@ def _row(rng: random.Random) -> Row:
     if rng.random() < 0.3:
         who["customer"] = f"p{rng.randrange(6)}"
     if rng.random() < 0.2:
-        who["email"] = f"e{rng.randrange(4)}"
+        who["email"] = f"e{rng.randrange(4)}@m.org"
     moment = days(rng.uniform(0, 28))
     return Row(who, moment, received_at=rng.choice([None, moment + rng.randrange(3 * DAY)]))
 

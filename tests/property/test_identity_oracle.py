@@ -31,12 +31,17 @@ VALUES = {"customer": 3, "login": 3, "email": 2, "device": 2, "cookie": 3, "sess
 WORLDS, HISTORIES = 10, 600
 
 
+def value(space: str, name: str, number: int) -> str:
+    """Return a value as its namespace would have it."""
+    return f"{name}_{number}@m.org" if space == "email" else f"{name}_{number}"
+
+
 def history(rng: random.Random, name: str) -> list[Row]:
     """Draw a few rows about a few identities of their own, some of them known late."""
     rows = []
     for _ in range(rng.randint(1, 12)):
         spaces = rng.sample(list(VALUES), rng.choice([1, 2, 2, 2, 3, 4]))
-        who = {space: f"{name}_{rng.randrange(VALUES[space])}" for space in spaces}
+        who = {space: value(space, name, rng.randrange(VALUES[space])) for space in spaces}
         moment = START + rng.randrange(8) * SECOND
         late = rng.choice([None, None, None, moment + SECOND, moment + 4 * SECOND, START])
         rows.append(Row(who, moment, received_at=late))
@@ -51,7 +56,7 @@ def stated(rng: random.Random, name: str) -> dict[str, list[str]]:
 
     def one(space: str | None = None) -> str:
         space = space or rng.choice(list(VALUES))
-        return f"{space}:{name}_{rng.randrange(VALUES[space] + 1)}"
+        return f"{space}:{value(space, name, rng.randrange(VALUES[space] + 1))}"
 
     def since() -> str:
         moment = START + rng.randrange(9) * SECOND

@@ -44,7 +44,7 @@ def row(rng: random.Random, moment: int, received_at: int | None) -> Row:
     if rng.random() < 0.3:
         who["customer"] = f"p{rng.randrange(7)}"
     if rng.random() < 0.1:
-        who["email"] = f"e{rng.randrange(3)}"
+        who["email"] = f"e{rng.randrange(3)}@m.org"
     return Row(
         who,
         moment,

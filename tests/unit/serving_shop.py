@@ -46,7 +46,7 @@ FEATURES = (
     Count("purchase", Window.parse("30d")).feature,
     DaysSince("purchase").feature,
 )
-ANN_EMAIL = hashlib.sha256(b"ann@example.org").hexdigest()
+ANN_EMAIL = hashlib.sha256(b"ann@mail.example").hexdigest()
 ANN = ProfileRecord(
     "customer:ann",
     True,

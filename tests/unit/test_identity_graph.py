@@ -71,13 +71,13 @@ def test_a_bad_email_stays_with_the_later_customer(tmp_path: Path) -> None:
 def test_a_phone_moves_and_the_older_phone_is_let_go(tmp_path: Path) -> None:
     """A14: Summer gets Tom's phone, and Phone is unique."""
     rows = happened(
-        "CRMID: Tom, Email: tom@x.org, Phone: 111",
-        "CRMID: Summer, Email: summer@x.org, Phone: 222",
-        "CRMID: Summer, Phone: 111",
+        "CRMID: Tom, Email: tom@x.org, Phone: +1 650 253 2221",
+        "CRMID: Summer, Email: summer@x.org, Phone: +1 650 253 2222",
+        "CRMID: Summer, Phone: +1 650 253 2221",
     )
     assert people(tmp_path, rows, CRMID, EMAIL, PHONE) == {
         "Tom": {"Tom", "tom@x.org"},
-        "Summer": {"Summer", "summer@x.org", "111"},
+        "Summer": {"Summer", "summer@x.org", "+16502532221"},
     }
 
 

@@ -23,7 +23,7 @@ LATER = days(1_000)
 
 People = dict[str, set[str]]
 """Profile id to its identities."""
-SHARED = [seen(days(0), crmid="ann", email="x"), seen(days(1), login="bob", email="x")]
+SHARED = [seen(days(0), crmid="ann", email="x@m.org"), seen(days(1), login="bob", email="x@m.org")]
 """Two people who gave one e-mail address."""
 
 
@@ -54,10 +54,13 @@ def pairs(*said: str, known_from: int = EARLIEST) -> dict[tuple[str, ...], int]:
 def test_two_people_wrongly_merged_are_two_again(tmp_path: Path) -> None:
     """The e-mail goes with who used it last."""
     assert people(graph_of(tmp_path, SHARED)) == {"crmid:ann": {"crmid:ann", "login:bob",
-                                                                "email:x"}}  # fmt: skip
+                                                                "email:x@m.org"}}  # fmt: skip
     apart = graph_of(tmp_path, SHARED, never=pairs("crmid:ann login:bob"))
-    assert people(apart) == {"crmid:ann": {"crmid:ann"}, "login:bob": {"login:bob", "email:x"}}
-    assert refused(apart) == {("crmid:ann", "email:x"): REFUSED_NEVER}
+    assert people(apart) == {
+        "crmid:ann": {"crmid:ann"},
+        "login:bob": {"login:bob", "email:x@m.org"},
+    }
+    assert refused(apart) == {("crmid:ann", "email:x@m.org"): REFUSED_NEVER}
 
 
 def test_a_correction_holds_at_all_times_and_a_finding_from_when_it_was_made(

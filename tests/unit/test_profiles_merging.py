@@ -21,15 +21,15 @@ from tests.worlds import Row, bench_of, days, project, write
 
 SPACES = {"namespaces": [{"name": "email", "type": "email"}, {"name": "cookie", "type": "cookie"}]}
 WEB = [
-    Row({"email": "ann", "cookie": "1"}, days(1), profile={"city": "Rome", "tier": "2"}),
+    Row({"email": "ann@m.org", "cookie": "1"}, days(1), profile={"city": "Rome", "tier": "2"}),
     Row({"cookie": "1"}, days(5), profile={"street": "Via Appia", "born": "1990-01-02"}),
     Row({"cookie": "1"}, days(6), received_at=days(20), profile={"city": "Oslo", "tier": "9"}),
 ]
 CRM = "mail,since,street,city,postcode,tier,born\n" + "".join(
     f"{line}\n"
     for line in (
-        "ann,2024-01-03,High St,Paris,F-75001,10,1990-01-01",
-        "ann,2024-01-04,,Lyon,,3,",
+        "ann@m.org,2024-01-03,High St,Paris,F-75001,10,1990-01-01",
+        "ann@m.org,2024-01-04,,Lyon,,3,",
     )
 )
 ADDRESS = ["street", "city", "postcode"]

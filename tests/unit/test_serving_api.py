@@ -65,7 +65,7 @@ def test_an_empty_batch_has_no_results(client):
 
 @pytest.mark.parametrize(
     "identity",
-    ["email:ann@example.org", "email: Ann@Example.ORG ", f"email:{ANN_EMAIL}",
+    ["email:ann@mail.example", "email: Ann@Mail.EXAMPLE ", f"email:{ANN_EMAIL}",
      f"email:{ANN_EMAIL.upper()}", "cookie:a/b?c d:e", "customer:ann"],
 )  # fmt: skip
 def test_a_person_is_found_however_they_are_named(client, identity):
@@ -74,7 +74,18 @@ def test_a_person_is_found_however_they_are_named(client, identity):
 
 
 @pytest.mark.parametrize(
-    "junk", ["cookie:", "cookie:NULL", "customer:nobody", "email:Test@test.com"]
+    "junk",
+    [
+        "cookie:",
+        "cookie:NULL",
+        "customer:nobody",
+        "email:Test@test.com",
+        "email:ann at home",
+        "email:ann@example.org",
+        "customer:00-00",
+        "customer:a\u200bb",
+        "customer:[1]",
+    ],
 )
 def test_junk_is_nobody(client, junk):
     body = score(client, identity=junk, goals=["churn"]).json()
@@ -150,7 +161,7 @@ WRONG = [
     ("GET", "/profiles/cokie:x", None, 422, "unknown_namespace", "Did you mean 'cookie'"),
     ("GET", "/profiles/cookie:%FF", None, 422, "bad_identity", "UTF-8"),
     ("GET", "/profiles/email:ann%40example.org", None, 400, "raw_identity_in_url", "SHA-256"),
-    ("GET", "/profiles/email%3Aann@example.org/segments", None, 400, "raw_identity_in_url", "body"),
+    ("GET", "/profiles/email%3Aann@m.example/segments", None, 400, "raw_identity_in_url", "body"),
 ]  # fmt: skip
 
 
@@ -262,10 +273,10 @@ def test_metrics_count_by_template_and_hold_no_identity(tmp_path):
         client.get("/profiles/cookie%3Ac1")
         client.get("/profiles/cookie%3Asecret")
         client.get(f"/profiles/email:{ANN_EMAIL}/segments")
-        client.get("/profiles/email:ann@example.org")
+        client.get("/profiles/email:ann@mail.example")
         client.get("/cookie:secret")
         client.request("SECRET", "/score")
-        score(client, identity="email:ann@example.org")
+        score(client, identity="email:ann@mail.example")
         score(client, identity="cookie:secret", goals=["churn"])
         wait_for(lambda: 'served_log_total{outcome="written"} 2.0' in client.get("/metrics").text)
         text = client.get("/metrics").text
@@ -291,13 +302,13 @@ def test_metrics_count_by_template_and_hold_no_identity(tmp_path):
 def test_what_was_served_is_logged_without_raw_personal_data(tmp_path):
     publish(tmp_path)
     with serving(tmp_path) as client:
-        score(client, identity="email:ann@example.org", goals=["churn"])
+        score(client, identity="email:ann@mail.example", goals=["churn"])
         client.post("/score/batch", json={"identities": ["cookie:c2"], "goals": ["buys"]})
     (file,) = (tmp_path / ".likelier" / "served").glob("*.jsonl")
     first, second = map(json.loads, file.read_text().splitlines())
     assert (first["identity"], first["status"]) == (f"email:{ANN_EMAIL}", "scored")
     assert (second["identity"], second["status"]) == ("cookie:c2", "not_eligible")
-    assert "ann@example.org" not in file.read_text()
+    assert "ann@mail.example" not in file.read_text()
 
 
 def test_whoever_is_erased_is_nobody_at_once_and_not_after_a_run_that_knows_of_it(tmp_path):

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from features.errors import SettingsError
-from features.project_file import load, parse
+from features.project_file import load, parse, parse_identity
 from features.settings import Project
 from features.time import Window
 
@@ -149,6 +149,8 @@ def test_an_unknown_key_is_refused_at_any_depth_with_a_suggestion(path, key, nea
         ("sources.0.event_time", ["at"], r"sources\.0\.event_time: Input should be a valid string"),
         ("sources.0.identities", {}, r"sources\.0\.identities: Dictionary should have at least 1"),
         ("sources.0.identities.customer", None, r"sources\.0\.identities\.customer: Input should"),
+        ("sources.0.identities.customer", [], r"identities\.customer: .*at least 1 item"),
+        ("sources.0.identities.customer", ["id", None], r"identities\.customer\.1: Input should"),
         ("sources.0.identities.Customer", "x", r"sources\.0\.identities\.Customer.*match pattern"),
         ("sources.0.identities.custmer", "x", r"sources\.log\.identities: no namespace 'custmer'\. "
          r"Did you mean 'customer'"),
@@ -160,6 +162,10 @@ def test_an_unknown_key_is_refused_at_any_depth_with_a_suggestion(path, key, nea
          r"identity: device: ranks above a person namespace"),
         ("identity.namespaces.+", {"name": "device", "type": "cookie"},
          r"identity: namespaces: 'device' is there twice"),
+        ("identity.namespaces.1.region", "GB",
+         r"identity\.namespaces\.1: device: region is for type phone, not device"),
+        ("identity.namespaces.+", {"name": "phone", "type": "phone", "region": "UK"},
+         r"identity\.namespaces\.2\.region: 'UK' is no country with telephones"),
         ("identity.junk", [0], r"identity\.junk\.0: Input should be a valid string, got 0"),
         ("features.windows", [30], r"features\.windows\.0: '30' is not a length of time.*30d"),
         ("features.windows", ["0d"], r"features\.windows\.0: '0d' is not a length of time"),
@@ -201,6 +207,16 @@ def test_an_unknown_key_is_refused_at_any_depth_with_a_suggestion(path, key, nea
 def test_what_is_wrong_is_said_with_the_key_and_the_value(path, value, message):
     with pytest.raises(SettingsError, match=message):
         parse(changed(path, value))
+
+
+def test_one_expression_is_a_list_of_one_and_norway_is_a_country():
+    several = parse(changed("sources.0.identities.customer", ["id", "merged_into"]))
+    assert several.sources[0].identity_columns("customer") == {
+        "customer": "id", "customer.2": "merged_into"
+    }  # fmt: skip
+    assert several.sources[0].identity_columns("nobody") == {}
+    rules = parse_identity("namespaces: [{name: phone, type: phone, region: NO}]", "rules.yaml")
+    assert rules.namespaces[0].region == "NO"
 
 
 def test_every_problem_is_told_at_once():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -477,11 +478,15 @@ def test_the_project_file_is_a_valid_project_naming_columns_that_exist(
     assert [goal.name for goal in project.goals] == ["churn", "conversion"]
     web, crm = project.source("web"), project.source("crm")
     mapped = {web.event_time, web.received_at, web.event_id, web.event_type}
-    mapped |= set(web.identities.values()) | set(web.attributes.values())
+    mapped |= set().union(*web.identities.values()) | set(web.attributes.values())
     assert mapped == set().union(*lines)
     with (shop.directory / str(crm.path)).open(newline="") as file:
         header = next(csv.reader(file))
-    columns = {*crm.identities.values(), *crm.profile.values(), *crm.consent.values()}
+    columns = {
+        *itertools.chain(*crm.identities.values()),
+        *crm.profile.values(),
+        *crm.consent.values(),
+    }
     assert columns | {crm.known_from} == set(header)
     assert len(list(shop.directory.glob(web.path))) == 8
     used = {name for segment in project.segments for name in segment.export}

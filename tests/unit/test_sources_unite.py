@@ -161,6 +161,36 @@ def test_keys_number_identities_by_priority_and_then_by_text(engine, tmp_path):
     assert [names[key] for key in united.values("events", "identity_key")] == names[:3]
 
 
+def test_several_values_of_a_namespace_link_and_the_first_leads(engine, tmp_path):
+    mail = {"name": "email", "type": "email"}
+    log = source(identities={"email": ["who", "other"], "cookie": "what"}, event_type="'visit'")
+    rows = f"who,other,at,what\nz@m.org,a@m.org,{DAY},c1\nz@m.org,Z@m.org,{DAY},\n,a@m.org,{DAY},\n"
+    folder = Folder(tmp_path, engine, [log], [mail, COOKIE]).put({"log.csv": rows})
+    united = folder.unite()
+    names = united.values("identity_index", "identity")
+    assert names == ["email:a@m.org", "email:z@m.org", "cookie:c1"]
+    assert [(row["a"], row["b"]) for row in united.rows("links")] == [(0, 1), (0, 2), (1, 2)]
+    # Of the first row z is the primary, of the last a.
+    assert united.values("events", "identity_key") == [0, 1, 1]
+    owners = {(row["identity_key"], row["owner"]) for row in united.rows("appearances")}
+    assert owners == {(0, False), (0, True), (1, True), (2, False)}
+
+
+def test_partners_do_not_link_even_with_each_other(engine, tmp_path):
+    partner = {"name": "partner", "type": "partner"}
+    log = source(identities={"partner": ["who", "what"]}, event_type="'visit'")
+    folder = Folder(tmp_path, engine, [log], [partner]).put({"log.csv": f"{HEADER}a,{DAY},b\n"})
+    assert folder.unite().rows("links") == []
+
+
+def test_contacts_hold_every_personal_value_of_a_row(engine, tmp_path):
+    crm = records(identities={"customer": "who", "email": ["mail", "work"]})
+    rows = f"who,since,mail,work\n1,{DAY},Ann@m.org,ann@work.org\n"
+    folder = Folder(tmp_path, engine, [source(), crm], [CUSTOMER, EMAIL])
+    united = folder.put({"log.csv": HEADER + ANN, "crm.csv": rows}).unite()
+    assert sorted(united.values("contacts", "raw")) == ["Ann@m.org", "ann@work.org"]
+
+
 def test_what_never_changes_is_known_always_and_what_is_undated_says_so(engine, tmp_path):
     told = {"profile": {"born": "born", "city": "city"}, "constant": ["born"]}
     crm = f"who,since,born,city\nann,{DAY},1990-01-01,Rome\n"
