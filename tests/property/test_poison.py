@@ -88,6 +88,7 @@ def views(folder: Path, known: Sequence[Row], later: Sequence[Row], goals: Any) 
         path="log*.jsonl",
         identity={"namespaces": SPACES, "max_fan_out": 3, "max_identities": 5},
         features={"windows": ["3d", "20d"], "categories": 2, "max_event_types": 2},
+        profiles={"attributes": {"age": {"merge": "max"}, "country": {"merge": "most_filled"}}},
         training={"max_snapshots": len(goals)},
         goals=goals,
     )
