@@ -100,7 +100,13 @@ class _Crowd:
 
     def overlaps(self) -> list[dict[str, Any]]:
         """Return the profiles that hold exactly these namespaces, most first."""
-        held, counts = np.unique(self.holds > 0, axis=0, return_counts=True)
+        has = self.holds > 0
+        code = np.zeros(len(has), dtype=np.int64)
+        for column in has.T:
+            # Numbered anew at each namespace: codes stay small, however many there are.
+            code = np.unique(code * 2 + column, return_inverse=True)[1]
+        _, first, counts = np.unique(code, return_index=True, return_counts=True)
+        held = has[first]
         order = np.argsort(-counts, kind="stable")[:MOST_OVERLAPS]
         return [
             {"namespaces": [name for name, has in zip(self.names, held[place], strict=True) if has],

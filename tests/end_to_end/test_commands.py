@@ -110,6 +110,7 @@ def test_unification_reports_on_everyone(shop, tmp_path):
     (cookies,) = [row for row in found["namespaces"] if row["namespace"] == "cookie"]
     assert cookies["anonymous"] == found["profiles"]["anonymous"]
     assert found["hindsight"]["conversion"]["rows"] > 0
+    assert {row["why"] for row in found["nobody"]} == {"null", "undefined"}
     assert f"Unification as of {found['as_of']}" in html.read_text()
     said = likelier("-p", shop, "unification").out
     assert "Largest profiles" in said
