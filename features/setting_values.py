@@ -1,14 +1,27 @@
-"""The kinds of values that settings hold, each with what is refused."""
+"""What settings are: objects that refuse unknown keys, of values each with what is refused."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+)
 
 from features.errors import TimeError
 from features.time import Window, zone
+
+
+class Settings(BaseModel):
+    """Base of every settings object: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 def _window(value: object) -> Window:

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from features import time
 from features.errors import LikelierError
+from features.measure_settings import Measure
 from features.profiles.measures import read_measures
-from features.settings import Measure, Source
+from features.settings import Source
 from features.sources import ingest
 from features.sources.files import discover
 from features.sources.unite import counted

@@ -26,8 +26,8 @@ from features.conditions.table import matches
 from features.engine import Engine
 from features.erasures import Erasures, open_erasures
 from features.identity.graph import Graph
+from features.measure_settings import Measure
 from features.profiles.measures import with_attributes, with_measures
-from features.settings import Measure
 from features.sources import ingest
 from features.sources.files import SourceFile, discover
 from features.sources.purge import lags, purge_part

@@ -15,8 +15,8 @@ from features.conditions.table import measured
 from features.conditions.text import name_text
 from features.conditions.tree import Attribute, DaysSinceDate, Measure, leaves
 from features.errors import LikelierError
+from features.measure_settings import Measure as MeasureSettings
 from features.profiles.templates import OPTIONAL, value_of
-from features.settings import Measure as MeasureSettings
 
 
 class MeasureNameTaken(LikelierError):

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import typer
 from pydantic import BaseModel
 
-from features import settings
+from features import measure_settings, settings
 from features.conditions.errors import ConditionCode
 from pipelines.cli import app
 from tests.contracts.sources import CHECKOUT, PACKAGES, python_files, relative, tree
@@ -62,24 +62,24 @@ CONDITION_CODES = {
 
 
 @cache
-def _settings_source() -> ast.Module:
-    return tree(Path(settings.__file__))
+def _settings_source() -> list[ast.stmt]:
+    return [
+        node for each in (settings, measure_settings) for node in tree(Path(each.__file__)).body
+    ]
 
 
 def settings_classes() -> list[str]:
-    """Return the name of every settings class that has keys, in the order of the file."""
+    """Return the name of every settings class that has keys, in the order of the sources."""
     return [
         node.name
-        for node in _settings_source().body
+        for node in _settings_source()
         if isinstance(node, ast.ClassDef) and _fields(node.name)
     ]
 
 
 def _class(name: str) -> ast.ClassDef:
     return next(
-        node
-        for node in _settings_source().body
-        if isinstance(node, ast.ClassDef) and node.name == name
+        node for node in _settings_source() if isinstance(node, ast.ClassDef) and node.name == name
     )
 
 
@@ -125,7 +125,7 @@ def _kind(node: ast.expr) -> str:
 
 
 def _alias(name: str) -> ast.expr:
-    for node in _settings_source().body:
+    for node in _settings_source():
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return node.value
     raise NotImplementedError(name)

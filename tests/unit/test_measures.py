@@ -22,6 +22,8 @@ from features.conditions.tree import (
     Measure,
 )
 from features.errors import LikelierError, SettingsError
+from features.measure_settings import Measure as MeasureSettings
+from features.measure_settings import Template
 from features.profiles.measures import (
     MeasureNameTaken,
     read_measures,
@@ -31,8 +33,7 @@ from features.profiles.measures import (
 )
 from features.profiles.templates import TEMPLATES, keys_of
 from features.project_file import parse as parse_project
-from features.settings import Goal, Template
-from features.settings import Measure as MeasureSettings
+from features.settings import Goal
 from features.time import MICROS_PER_DAY, Window
 from training.goals import BadGoal, canonical, compile_goal
 
