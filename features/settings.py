@@ -286,6 +286,15 @@ class Goal(Settings):
     """People needed with and without the outcome before a model is trained."""
 
 
+class Allowed(Settings):
+    """A feature that the leak lint would object to, and why it is right all the same."""
+
+    feature: Annotated[str, Field(min_length=1)]
+    """Name of the feature, or the code of its reason, as the lint's finding has it."""
+    reason: Annotated[str, Field(min_length=1)]
+    """Why it is right: shown in the report."""
+
+
 class Training(Settings):
     """How models are trained."""
 
@@ -293,6 +302,18 @@ class Training(Settings):
     """Seed of everything drawn at random."""
     max_snapshots: Annotated[int, Field(ge=1, le=60)] = 12
     """Snapshots used for one goal, newest first."""
+    allow: tuple[Allowed, ...] = ()
+    """Features that the [leak lint](leaks.md) is to let pass."""
+
+    @model_validator(mode="after")
+    def _allowed_once(self) -> Training:
+        refuse_repeats("allow", [each.feature for each in self.allow])
+        return self
+
+    @property
+    def allowed(self) -> dict[str, str]:
+        """Return why each allowed feature is right, by its name."""
+        return {each.feature: each.reason for each in self.allow}
 
 
 class Segment(Settings):

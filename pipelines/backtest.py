@@ -109,7 +109,7 @@ def backtest(workspace: Workspace, goal: str, as_of: int, say: Any = None) -> Ba
         dataset = dataset_of(bench, plan, lesson)
         people = described(workspace.store, everyone, plan, goal)
         trained = train(
-            dataset, people.matrix, task_of(plan, compiled), booster_params(bench), bench.say
+            dataset, people.matrix, task_of(bench, plan, compiled), booster_params(bench), bench.say
         )
         found = labels(engine, bench.log, bench.graph, compiled, people_of(people))
         known = found.known

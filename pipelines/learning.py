@@ -30,7 +30,7 @@ from training.registry import Registry
 from training.spine import event_rows, snapshots
 
 TRAINED = "trained"
-TRAINED_VERSION = 2
+TRAINED_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def booster_params(bench: Bench) -> BoosterParams:
     return BoosterParams(seed=project.training.seed, num_threads=project.engine.threads)
 
 
-def task_of(plan: Plan, goal: CompiledGoal) -> TrainingTask:
+def task_of(bench: Bench, plan: Plan, goal: CompiledGoal) -> TrainingTask:
     """Return what is to be trained for a goal."""
     settings = goal.settings
     return TrainingTask(
@@ -167,6 +167,7 @@ def task_of(plan: Plan, goal: CompiledGoal) -> TrainingTask:
         definitions=plan.manifest,
         categories=dict(plan.behaviour.categories),
         fewest_people=settings.min_people,
+        allow=bench.workspace.project.training.allowed,
     )
 
 
@@ -177,10 +178,11 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
     `models/` in the store and, with its run, in MLflow as alias `champion`.
     """
     goal, store = lesson.goal, bench.store
-    params = booster_params(bench)
+    params, allowed = booster_params(bench), bench.workspace.project.training.allowed
     key = key_of(
         TRAINED, TRAINED_VERSION, goal.name, goal.settings.kind, goal.settings.min_people,
-        canonical(goal), list(lesson.features), everyone, asdict(params), bench.salt("train"),
+        canonical(goal), list(lesson.features), everyone, asdict(params), allowed,
+        bench.salt("train"),
     )  # fmt: skip
     if not bench.due("train", TRAINED, key, f"training {goal.name}: labels"):
         return key
@@ -190,7 +192,7 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
     trained = train(
         dataset,
         people.matrix,
-        replace(task_of(plan, goal), notes=(hindsight.words,)),
+        replace(task_of(bench, plan, goal), notes=(hindsight.words,)),
         params,
         lambda text: bench.say(f"training {goal.name}: {text}"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from features.errors import LikelierError, did_you_mean
 
@@ -42,12 +42,32 @@ class UnknownFeature(LikelierError):
     code = "unknown_feature"
 
     @classmethod
-    def named(cls, missing: str, available: Sequence[str]) -> UnknownFeature:
+    def named(cls, missing: str, available: Sequence[str], where: str = "") -> UnknownFeature:
         """Build the error for `missing`, naming the nearest available feature."""
         return cls(
-            f"The dataset has no feature {missing!r}.",
+            f"{where}The dataset has no feature {missing!r}.",
             hint=did_you_mean(missing, available),
             missing=missing,
+        )
+
+
+class LeakFound(LikelierError):
+    """A feature that knows the outcome: what it says was not known before."""
+
+    code = "leak_found"
+
+    @classmethod
+    def among(cls, aucs: Mapping[str, float], goal: str, most: float) -> LeakFound:
+        """Build the error for features that alone tell the outcome, by their AUC."""
+        found = ", ".join(f"{name} (AUC {auc:.3f})" for name, auc in aucs.items())
+        return cls(
+            f"goals.{goal}: {found} alone tells who has the outcome; from {most} on that is taken "
+            "for a leak.",
+            hint="Such a value is mostly written by the outcome, or after it. Date it by when it "
+            "became known (received_at, known_from), or take it out of the source. If it is right, "
+            "add it to training.allow with the reason.",
+            goal=goal,
+            features=dict(aucs),
         )
 
 

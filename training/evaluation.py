@@ -112,11 +112,14 @@ def evaluate(
     )
 
 
-def auc(label: Labels, ranking: Floats) -> float:
-    """Return the chance that a person with the outcome ranks above one without; ties half."""
+def auc(label: Labels, ranking: Floats, weight: Floats | None = None) -> float:
+    """Return the chance that a person with the outcome ranks above one without; ties half.
+
+    NaN is one value, above all others. Rows count as much as `weight` says, or all alike.
+    """
     _both_kinds(label)
     _, place = np.unique(ranking, return_inverse=True)
-    return _weighted_auc(label, place, np.ones(len(label)))
+    return _weighted_auc(label, place, np.ones(len(label)) if weight is None else weight)
 
 
 def auc_interval(

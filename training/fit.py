@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from training.errors import OneClassError, TooFewExamples
 from training.evaluation import Evaluation, auc_interval, evaluate
 from training.factors import importance
 from training.findings import summary, warnings_of
+from training.lint import check_alone, drops
 from training.reference import Reference
 from training.split import Roles, split
 
@@ -36,7 +37,8 @@ class TrainingTask:
     `as_of` is the run's moment in microseconds. `recency_column` names the days-since feature of
     the outcome's event. `definitions` (one per feature, in order) and `categories` are opaque JSON
     for the bundle. `fewest_people` is needed with, and without, the outcome. `notes` are sentences
-    about the rows, for the summary.
+    about the rows, for the summary. `allow` is the features, or reasons, that may tell the outcome,
+    to why that is right.
     """
 
     goal: str
@@ -50,6 +52,7 @@ class TrainingTask:
     categories: Any = None
     fewest_people: int = 50
     notes: tuple[str, ...] = ()
+    allow: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +106,7 @@ class _Candidate:
 
     recipe: _Recipe
     rounds: int
+    trees: Trees
     calibrator: Calibrator
     evaluation: Evaluation
     interval: tuple[float, float]
@@ -124,23 +128,29 @@ def train(
 
     `population` is (people, features): everyone eligible at the run's as_of; when empty, the
     evaluation rows stand in, with a warning. The recency baseline is served when the model does not
-    rank better on the evaluation rows. Raises `OneClassError`, `TooFewExamples`, `UnknownFeature`.
+    rank better on the evaluation rows. Suspected leaks come first among the warnings. Raises
+    `OneClassError`, `TooFewExamples`, `UnknownFeature`, `LeakFound`.
     """
     params = (params or BoosterParams()).settled(len(dataset.label))
     say = progress or (lambda message: None)
     dataset.position(task.recency_column)
     _check_examples(dataset, task)
+    suspects = check_alone(dataset, task.allow, task.goal)
     roles = _roles(dataset, task)
     model_recipe, recency_recipe = _recipes(dataset, roles, task, params)
     say(f"Fitting on {int(roles.fit.sum())} rows")
     model = _fit(model_recipe, roles)
+    suspects += drops(
+        dataset.rows(roles.fit), dataset.rows(roles.evaluate), model.trees, params, task.allow
+    )  # fmt: skip
     chosen = model
     if not model.beats_baseline:
         say("The model does not beat recency: fitting recency alone")
         chosen = _fit(recency_recipe, roles)
     say(f"Fitting {chosen.rounds} trees on all {len(dataset.label)} rows")
     bundle, matrix = _bundle(dataset, population, task, roles, chosen, model)
-    return _trained(bundle, matrix, len(population), task, roles, chosen, model)
+    trained = _trained(bundle, matrix, len(population), task, roles, chosen, model)
+    return replace(trained, warnings=(*(each.words for each in suspects), *trained.warnings))
 
 
 def _check_examples(dataset: Dataset, task: TrainingTask) -> None:
@@ -202,7 +212,7 @@ def _fit(recipe: _Recipe, roles: Roles) -> _Candidate:
     baseline = recipe.baseline[roles.evaluate]
     found = evaluate(evaluation.label, calibrator.probability(margin), margin, baseline)
     interval = auc_interval(evaluation.label, margin, evaluation.person, seed=recipe.params.seed)
-    return _Candidate(recipe, rounds, calibrator, found, interval)
+    return _Candidate(recipe, rounds, trees, calibrator, found, interval)
 
 
 def _bundle(

@@ -36,6 +36,7 @@ SECTIONS = {
     "Group": "`profiles.groups`: a list",
     "Features": "`features`",
     "Goal": "`goals`: a list",
+    "Allowed": "`training.allow`: a list",
     "Training": "`training`",
     "Measure": "`measures`: a list",
     "Segment": "`segments`: a list",
