@@ -207,6 +207,69 @@ def backtest(
 
 
 @app.command()
+def train(
+    context: typer.Context,
+    table: Annotated[Path, typer.Argument(help="CSV, JSON lines or Parquet: one row a person.")],
+    label: Annotated[str, typer.Option("--label", help="The column that holds the outcome.")],
+    positive: Annotated[
+        str | None,
+        typer.Option("--positive", help="Its value that is the outcome; by default 1, yes, true."),
+    ] = None,
+    person: Annotated[
+        str | None, typer.Option("--id", help="The column that names the person.")
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", help="A column to leave out; may be given repeatedly."),
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option("--delimiter", help="What separates the columns of a CSV file.")
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", help="When the table was taken; by default its newest date."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The model's name; by default the file's.")
+    ] = None,
+    score: Annotated[
+        Path | None, typer.Option("--score", help="Another table with the same columns, to score.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="The CSV file for its scores and reasons.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train on a wide table: one row a person, with the outcome as a column.
+
+    Numbers stay numbers, dates become days before the table was taken, other columns their ten
+    most frequent values and `other`. People are split 60/20/20; the model stands beside its best
+    single column and a logistic regression. A table has no moments: leave out columns that were
+    written after the outcome. The model is kept in the project folder, or in the current one, and
+    registered in MLflow.
+
+    Examples: `likelier train telco.csv --label Churn --id customerID` ·
+    `likelier train bank.csv --delimiter ';' --label y --without duration` ·
+    `likelier train telco.csv --label Churn --score new.csv --to scores.csv`
+    """
+    from features.time import parse_instant
+    from pipelines.printing import print_learnt
+    from pipelines.wide import opened, train_table
+    from training.wide import Question
+
+    workspace = opened(context.obj)
+    zone = workspace.project.time_zone
+    moment = parse_instant(as_of, zone) if as_of else None
+    question = Question(label, positive, person, tuple(without or ()), moment, zone)
+    with _progress() as report:
+        learnt = train_table(
+            workspace, table, question, name=name, delimiter=delimiter, score=score, to=to,
+            say=lambda text: report("train", text),
+        )  # fmt: skip
+    print(json.dumps(learnt.body())) if as_json else print_learnt(learnt.body(), to)
+
+
+@app.command()
 def profile(
     context: typer.Context,
     identity: Annotated[str, typer.Argument(help="namespace:value, for example customer:17850")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -175,6 +176,21 @@ def print_backtests(figures: Sequence[dict[str, Any]]) -> None:
         values = (found[name] for found in figures)
         table.add_row(name, *(f"{v:.4f}" if isinstance(v, float) else f"{v}" for v in values))
     page.print(table)
+
+
+def print_learnt(learnt: dict[str, Any], to: Path | None) -> None:
+    """Print what was learnt of a wide table: sentences, warnings, what matters, where it is."""
+    for sentence in learnt["summary"]:
+        page.print(escape(sentence), soft_wrap=True)
+    for warning in learnt["warnings"]:
+        page.print(f"[yellow]Warning:[/] {escape(warning)}", soft_wrap=True)
+    table = Table("what matters", "share")
+    for reason, share in list(learnt["importance"].items())[:10]:
+        table.add_row(escape(reason), f"{share:.1%}")
+    page.print(table)
+    page.print(f"Model: {escape(learnt['model'])} in MLflow, and {escape(learnt['bundle'])}")
+    if learnt["scored"] is not None:
+        page.print(f"Scored {learnt['scored']:,} rows into {escape(str(to))}")
 
 
 def print_person(found: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ from training.reference import Reference
 
 Floats = NDArray[np.float64]
 Kind = Literal["churn", "conversion"]
-Basis = Literal["calendar", "at_events"]
+Basis = Literal["calendar", "at_events", "table"]
 Serves = Literal["model", "baseline"]
 
 FORMAT = 1
@@ -52,9 +52,10 @@ class Bundle:
     """Everything needed to score a person, and to say what the score means.
 
     `as_of` is the training run's moment (microseconds); `outcome_window` and `gap` are text (`30d`,
-    gap "" = none); `definitions` is the caller's feature manifest and `categories` its lists, both
-    returned untouched; `base_rate` is the share of labelled rows with the outcome; `serves` says
-    whether the trees are the model's or the recency baseline's.
+    gap "" = none; both are "" where the basis is a wide table); `definitions` is the caller's
+    feature manifest and `categories` its lists, both returned untouched; `base_rate` is the share
+    of labelled rows with the outcome; `serves` says whether the trees are the model's or those of
+    the baseline alone.
     """
 
     goal: str

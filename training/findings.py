@@ -18,20 +18,31 @@ def summary(
     bundle: Bundle, found: Evaluation, interval: tuple[float, float], roles: Roles
 ) -> tuple[str, ...]:
     """Say what was trained and how good it is."""
-    window = Window.parse(bundle.outcome_window).words
     low, high = interval
-    what = "The model" if bundle.serves == "model" else "Recency alone"
+    alone = "Recency" if bundle.outcome_window else "The best single column"
+    what = "The model" if bundle.serves == "model" else f"{alone} alone"
     return (
-        f"{bundle.goal} ({bundle.kind}) as of {format_instant(bundle.as_of)}: the chance that it "
-        f"happens within {window}. {found.positive_rate:.1%} of {found.population:,} people "
+        f"{bundle.goal} ({bundle.kind}) as of {format_instant(bundle.as_of)}: the chance "
+        f"{_of_what(bundle)}. {found.positive_rate:.1%} of {found.population:,} people "
         "evaluated had the outcome.",
         f"{what} ranks someone with the outcome above someone without {found.auc:.1%} of the time "
-        f"(95% interval {low:.1%} to {high:.1%}); days since the last time alone manages "
+        f"(95% interval {low:.1%} to {high:.1%}); {_simple(bundle)} alone manages "
         f"{found.baseline_auc or 0.5:.1%}.",
         f"The likeliest tenth has {found.lift_at_10:.1f} times the average rate. The mean "
         f"prediction is {found.mean_predicted:.1%}, off by {found.ece:.1%} on average over tenths.",
         roles.note,
     )
+
+
+def _of_what(bundle: Bundle) -> str:
+    if not bundle.outcome_window:
+        return "of the outcome, for people like those in the table"
+    return f"that it happens within {Window.parse(bundle.outcome_window).words}"
+
+
+def _simple(bundle: Bundle) -> str:
+    """Say what the baseline ranks by."""
+    return "days since the last time" if bundle.outcome_window else "the best single column"
 
 
 def warnings_of(bundle: Bundle, found: Evaluation, roles: Roles, eligible: int) -> tuple[str, ...]:
@@ -42,8 +53,8 @@ def warnings_of(bundle: Bundle, found: Evaluation, roles: Roles, eligible: int) 
 def _warnings(bundle: Bundle, found: Evaluation, roles: Roles, eligible: int) -> Iterator[str]:
     if bundle.serves == "baseline":
         yield (
-            f"The model (AUC {bundle.metrics['model_auc']:.3f}) does not beat days since the last "
-            f"time alone (AUC {found.baseline_auc:.3f}) on the same people, so recency is served."
+            f"The model (AUC {bundle.metrics['model_auc']:.3f}) does not beat {_simple(bundle)} "
+            f"alone (AUC {found.baseline_auc:.3f}) on the same people, so that is served."
         )
     if roles.protocol == "person_hash":
         yield roles.note

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.time import Window
-from training.baselines import RecencyBaseline, baseline_params
+from training.baselines import RecencyBaseline, baseline_params, best_column
 from training.booster import BoosterParams, Trees, choose_rounds
 from training.bundle import Basis, Bundle, Kind, Scored, Serves
 from training.calibration import Calibrator
@@ -22,7 +22,7 @@ from training.factors import importance
 from training.findings import summary, warnings_of
 from training.lint import check_alone, drops
 from training.reference import Reference
-from training.split import Roles, split
+from training.split import Roles, by_person, split
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str], None]
@@ -35,19 +35,20 @@ class TrainingTask:
     """What to train: the goal's facts, and what the bundle must carry.
 
     `as_of` is the run's moment in microseconds. `recency_column` names the days-since feature of
-    the outcome's event. `definitions` (one per feature, in order) and `categories` are opaque JSON
-    for the bundle. `fewest_people` is needed with, and without, the outcome. `notes` are sentences
-    about the rows, for the summary. `allow` is the features, or reasons, that may tell the outcome,
-    to why that is right.
+    the outcome's event. Both it and the outcome window are None where rows have no time: people are
+    split, and the baseline is the column that alone ranks the fit rows best. `definitions` (one per
+    feature, in order) and `categories` are opaque JSON for the bundle. `fewest_people` is needed
+    with, and without, the outcome. `notes` are sentences about the rows, for the summary. `allow`
+    is the features, or reasons, that may tell the outcome, to why that is right.
     """
 
     goal: str
     kind: Kind
     basis: Basis
     as_of: int
-    outcome_window: Window
+    outcome_window: Window | None
     gap: Window | None
-    recency_column: str
+    recency_column: str | None
     definitions: list[Any] = field(default_factory=list)
     categories: Any = None
     fewest_people: int = 50
@@ -133,7 +134,8 @@ def train(
     """
     params = (params or BoosterParams()).settled(len(dataset.label))
     say = progress or (lambda message: None)
-    dataset.position(task.recency_column)
+    if task.recency_column is not None:
+        dataset.position(task.recency_column)
     _check_examples(dataset, task)
     suspects = check_alone(dataset, task.allow, task.goal)
     roles = _roles(dataset, task)
@@ -145,7 +147,8 @@ def train(
     )  # fmt: skip
     chosen = model
     if not model.beats_baseline:
-        say("The model does not beat recency: fitting recency alone")
+        simple = "recency" if task.recency_column else "the best single column"
+        say(f"The model does not beat {simple}: fitting {simple} alone")
         chosen = _fit(recency_recipe, roles)
     say(f"Fitting {chosen.rounds} trees on all {len(dataset.label)} rows")
     bundle, matrix = _bundle(dataset, population, task, roles, chosen, model)
@@ -171,6 +174,8 @@ def _check_examples(dataset: Dataset, task: TrainingTask) -> None:
 
 
 def _roles(dataset: Dataset, task: TrainingTask) -> Roles:
+    if task.outcome_window is None:
+        return by_person(dataset, "The rows have no moments")
     width = task.outcome_window if task.basis == "at_events" else None
     return split(dataset, task.outcome_window, task.gap, width)
 
@@ -178,8 +183,11 @@ def _roles(dataset: Dataset, task: TrainingTask) -> Roles:
 def _recipes(
     dataset: Dataset, roles: Roles, task: TrainingTask, params: BoosterParams
 ) -> tuple[_Recipe, _Recipe]:
-    """Return the model's recipe and that of recency alone, learnt on the fit rows."""
-    column = dataset.position(task.recency_column)
+    """Return the model's recipe and that of its baseline alone, learnt on the fit rows."""
+    if task.recency_column is None:
+        column = best_column(dataset.matrix[roles.fit], dataset.label[roles.fit])
+    else:
+        column = dataset.position(task.recency_column)
     days = dataset.matrix[:, column]
     recency = RecencyBaseline.fit(days[roles.fit], dataset.label[roles.fit])
     rank = recency.rank(days)
@@ -235,7 +243,7 @@ def _bundle(
         kind=task.kind,
         basis=task.basis,
         as_of=task.as_of,
-        outcome_window=str(task.outcome_window),
+        outcome_window=str(task.outcome_window or ""),
         gap=str(task.gap) if task.gap else "",
         trees=trees,
         calibrator=chosen.calibrator,

@@ -21,6 +21,7 @@ Mask = NDArray[np.bool_]
 Protocol = Literal["out_of_time", "person_hash"]
 
 FIT_SHARE, CALIBRATE_SHARE = 0.6, 0.2
+APART = "whose outcomes close before the next begins"
 SMALLEST_ROLE = 10
 """Rows with, and without, the outcome that each role needs for the out-of-time protocol."""
 
@@ -85,11 +86,11 @@ def split(
     """
     found = _by_time(snapshots(dataset.as_of, width), outcome_window, gap)
     if found is None:
-        return _by_person(dataset, "The dates do not leave three snapshots whose outcomes close")
+        return by_person(dataset, f"The dates do not leave three snapshots {APART}")
     newest, middle, oldest = found
     masks = tuple(_within(dataset.as_of, part) for part in (oldest, middle, [newest]))
     if not all(_usable(dataset.label[mask]) for mask in masks):
-        return _by_person(dataset, "A snapshot has too few outcomes of one kind to serve")
+        return by_person(dataset, "A snapshot has too few outcomes of one kind to serve")
     note = (
         f"Fitted on {len(oldest)} snapshots up to {format_instant(oldest[-1].last)}, calibrated on "
         f"{format_instant(middle[0].last)}, evaluated on {format_instant(newest.last)}: "
@@ -111,12 +112,13 @@ def _by_time(
     return (newest, middle, oldest) if oldest else None
 
 
-def _by_person(dataset: Dataset, reason: str) -> Roles:
+def by_person(dataset: Dataset, reason: str) -> Roles:
+    """Give each row the role of its person, by a hash; `reason` begins the note."""
     fraction = person_fraction(dataset.person, salt=0)
     fit = fraction < FIT_SHARE
     evaluate = fraction >= FIT_SHARE + CALIBRATE_SHARE
     note = (
-        f"{reason} before the next begins, so people rather than dates were split (60/20/20). "
+        f"{reason}, so people rather than dates were split (60/20/20). "
         "The figures say how well the model does for other people in the same period, not for a "
         "later one: expect them to be somewhat better than what you will see."
     )

@@ -1,0 +1,64 @@
+"""`likelier train`: from a table in an empty folder to a registered model and scored rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+from pipelines.wide import opened, train_table
+from tests.unit.test_training_wide import shop
+from training.bundle import Bundle
+from training.registry import Registry
+from training.wide import BadTable, Question
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tables")
+    (folder / "shop.csv").write_text(shop())
+    return folder
+
+
+def test_a_table_becomes_a_champion_and_scores(folder):
+    table, to = str(folder / "shop.csv"), folder / "scores.csv"
+    how = ["-p", str(folder), "train", table, "--label", "bought", "--json"]
+    result = CliRunner().invoke(app, [*how, "--score", table, "--to", str(to)])
+    assert result.exit_code == 0, result.output
+    body = json.loads(result.stdout)
+    assert body["model"] == "tables.shop version 1"
+    assert body["scored"] == 600
+    bundle = Bundle.load(Path(body["bundle"]))
+    assert bundle.version == body["version"]
+    workspace = opened(folder)
+    registry = Registry(workspace.tracking_uri, workspace.artifacts, "tables")
+    champion = registry.bundle_of("shop", folder / "champion")
+    assert champion.fingerprint == bundle.fingerprint
+    with to.open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert [*rows[0]] == [
+        "row", "probability", "score", "percentile", "bucket", "reason_1", "reason_2", "reason_3",
+    ]  # fmt: skip
+    assert [row["row"] for row in rows] == [str(number) for number in range(1, 601)]
+    assert rows[0]["reason_1"].endswith(("(raises)", "(lowers)"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [({"score": Path("shop.csv")}, "go together"), ({"name": "churn"}, "a goal called 'churn'")],
+)
+def test_what_cannot_be_asked_is_refused_before_anything_is_written(tmp_path, asked, error):
+    (tmp_path / "shop.csv").write_text(shop())
+    (tmp_path / "likelier.yaml").write_text(
+        "project: shop\nsources: [{name: s, kind: events, path: s.csv, event_time: t, "
+        "event_type: e, identities: {customer: c}}]\n"
+        "identity: {namespaces: [{name: customer, type: person}]}\n"
+        "goals: [{name: churn, kind: churn, outcome: any(purchase), outcome_window: 30d}]\n"
+    )
+    with pytest.raises(BadTable, match=error):
+        train_table(opened(tmp_path), tmp_path / "shop.csv", Question("bought"), **asked)
+    assert not (tmp_path / ".likelier").exists()
