@@ -24,6 +24,7 @@ from pipelines.learning import (
     population,
     task_of,
 )
+from pipelines.provenance import check_provenance
 from pipelines.stages import (
     Bench,
     Described,
@@ -106,6 +107,7 @@ def backtest(workspace: Workspace, goal: str, as_of: int, say: Any = None) -> Ba
         _require_closed(bench, compiled, as_of)
         lesson: Lesson = lessons(bench, plan)[0]
         everyone = population(bench, plan)
+        check_provenance(bench, plan, goal, lesson.features)
         dataset = dataset_of(bench, plan, lesson)
         people = described(workspace.store, everyone, plan, goal)
         trained = train(

@@ -10,6 +10,7 @@ import numpy as np
 from features.behavior.scene import People
 from features.identity.hindsight import rewritten
 from features.store import Manifest, key_of
+from pipelines.provenance import check_provenance
 from pipelines.stages import (
     Bench,
     Described,
@@ -186,6 +187,7 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
     )  # fmt: skip
     if not bench.due("train", TRAINED, key, f"training {goal.name}: labels"):
         return key
+    check_provenance(bench, plan, goal.name, lesson.features)
     dataset = dataset_of(bench, plan, lesson)
     hindsight = hindsight_of(bench, plan, lesson)
     people = described(store, everyone, plan, goal.name)

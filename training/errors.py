@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from features.errors import LikelierError, did_you_mean
+from features.time import format_instant
 
 
 class DatasetError(LikelierError):
@@ -68,6 +69,22 @@ class LeakFound(LikelierError):
             "add it to training.allow with the reason.",
             goal=goal,
             features=dict(aucs),
+        )
+
+    @classmethod
+    def of_the_future(
+        cls, features: Sequence[str], goal: str, differ: int, rows: int, as_of: int
+    ) -> LeakFound:
+        """Build the error for rows that hold what was not known at their `as_of`."""
+        shown = ", ".join(features[:5]) + (", …" if len(features) > 5 else "")
+        return cls(
+            f"goals.{goal}: {differ} of {rows} training rows at {format_instant(as_of)} differ "
+            f"from what was known then, in {shown}.",
+            hint="Compute them anew with `likelier run --from features`. If that does not help it "
+            "is a defect of Likelier: please report it.",
+            goal=goal,
+            features=list(features),
+            rows=differ,
         )
 
 
