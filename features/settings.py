@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from features.errors import SettingsError, did_you_mean
 from features.measure_settings import Measure
@@ -66,6 +66,8 @@ class Source(Settings):
     """A unique id of the event; by default made from the row's content."""
     event_type: Sql | None = None
     """What happened: a name such as `purchase` (events)."""
+    keep: Length | None = None
+    """Events that are older are removed (events). By default they stay."""
     identities: Annotated[dict[Name, Sqls], Field(min_length=1)]
     """Namespace to expression, or to a list of them: who the row is about."""
     attributes: dict[Name, Sql] = {}
@@ -84,6 +86,8 @@ class Source(Settings):
             raise ValueError("a source of events needs event_time and event_type")
         if self.kind == "records" and (self.event_time or self.event_type or self.attributes):
             raise ValueError("a source of records has no event_time, event_type or attributes")
+        if self.kind == "records" and self.keep:
+            raise ValueError("keep is for events: a source of records has none")
         if taken := set(self.profile) & TAKEN_ATTRIBUTES:
             raise ValueError(f"profile.{min(taken)}: the name means the profile itself")
         if unknown := set(self.constant) - set(self.profile):
@@ -106,6 +110,7 @@ NamespaceType = Literal[
 ]
 NEVER_LINK = ("household", "partner")
 ANONYMOUS_TYPES = ("device", "cookie", "session")
+KNOWN_TYPES = ("person", "email", "phone")
 
 
 class Namespace(Settings):
@@ -163,6 +168,10 @@ class Identity(Settings):
     """Identities a profile may have, sessions not counted."""
     overrides: Overrides = Overrides()
     """Links demanded and forbidden by hand, identities that make none, and other spellings."""
+
+    expire_anonymous: Length | None = None
+    """Visitors idle for longer, known by no person, e-mail or phone, go with their events. By
+    default they stay."""
 
     @model_validator(mode="after")
     def _ranks(self) -> Identity:
@@ -348,13 +357,6 @@ class Destination(Settings):
     """Column to field: `identity.NS`, `profile_id`, `profile.ATTR`, `GOAL.score`,
     `GOAL.factors.1.label`."""
 
-    @field_validator("purpose")
-    @classmethod
-    def _special(cls, purpose: str) -> str:
-        if purpose == EVERYTHING:
-            raise ValueError("`all` is the general opt-out: say what the receiver uses it for")
-        return purpose
-
 
 class Serving(Settings):
     """The scoring service."""
@@ -420,6 +422,8 @@ class Project(Settings):
                         + did_you_mean(name, known)
                     )
         destinations = {destination.name for destination in self.destinations}
+        if any(destination.purpose == EVERYTHING for destination in self.destinations):
+            raise ValueError("destinations: the purpose `all` is the general opt-out, no use")
         for segment in self.segments:
             for name in segment.export:
                 if name not in destinations:

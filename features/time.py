@@ -97,6 +97,16 @@ def count_known(moments: Any, as_of: Any) -> Any:
     return moments.searchsorted(as_of, side="left")
 
 
+def kept_from(as_of: Any, length: Window) -> Any:
+    """Return the first instant that is kept at `as_of` of what is kept for `length`."""
+    return as_of - length.micros
+
+
+def has_expired(moment: Any, kept: Any) -> Any:
+    """Say whether something of `moment` is kept no more; `kept` is the first instant that is."""
+    return moment < kept
+
+
 def within_lookback(event_time: Any, as_of: Any, window: Window) -> Any:
     """Say whether an event known at `as_of` lies in `[as_of - window, as_of)`."""
     return event_time >= as_of - window.micros

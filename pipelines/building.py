@@ -29,7 +29,15 @@ from pipelines.crowd import counted, events_of
 from pipelines.learning import bundle_of
 from pipelines.people import attribute_sources, consents_now, profile_changes, profiles_table
 from pipelines.scoring import SCORES, columns_of
-from pipelines.stages import Bench, Measures, Plan, all_names, described, people_settings
+from pipelines.stages import (
+    Bench,
+    Measures,
+    Plan,
+    all_names,
+    described,
+    people_settings,
+    unexpired,
+)
 from serving.exports.columns import fields_of
 from serving.exports.deliveries import carried, unerased
 from serving.exports.files import Origin, deliver, stage, staged_in
@@ -65,7 +73,7 @@ def write_profiles(bench: Bench, plan: Plan) -> str:
         return key
     with store.writing(PROFILES, key) as (folder, facts):
         resolution = bench.graph.at(plan.as_of)
-        people = People.everyone(resolution)
+        people = unexpired(bench, People.everyone(resolution), plan.as_of)
         scene = scene_of(bench.engine, bench.log, people, undated=True)
         table = profiles_table(bench.engine, bench.graph, project.identity, people, scene)
         for name, column in measured_rows(scene, measures).items():
@@ -147,7 +155,7 @@ class _Lists:
         """Write every list, and the counts into `facts`."""
         resolution = self.bench.graph.at(self.plan.as_of)
         changes = profile_changes(self._before(PROFILES, "profiles"), self.bench.graph, resolution)
-        people = People.everyone(resolution)
+        people = unexpired(self.bench, People.everyone(resolution), self.plan.as_of)
         scene = scene_of(self.bench.engine, self.bench.log, people, undated=True)
         found = self._members(scene, people.profile_key)
         scene.close()

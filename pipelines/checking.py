@@ -19,6 +19,7 @@ from features.sources import ingest
 from features.sources.files import discover
 from features.sources.unite import counted
 from pipelines.building import segment_vocabulary
+from pipelines.expiring import look_backs
 from pipelines.runner import Reporter
 from pipelines.stages import (
     Bench,
@@ -259,6 +260,7 @@ def _check_together(bench: Bench, keys: dict[str, list[str]], found: Usability) 
         found.refuse("segments", error)
     if not found.errors:
         _judge_history(bench, found)
+        found.findings += [Finding("warning", key, what) for key, what in look_backs(bench)]
 
 
 def _sound_measures(bench: Bench, found: Usability) -> list[Measure]:

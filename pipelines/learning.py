@@ -12,6 +12,7 @@ from features.identity.hindsight import rewritten
 from features.store import Manifest, key_of
 from pipelines.provenance import check_provenance
 from pipelines.stages import (
+    FEATURES,
     Bench,
     Described,
     Plan,
@@ -194,7 +195,11 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
     trained = train(
         dataset,
         people.matrix,
-        replace(task_of(bench, plan, goal), notes=(hindsight.words,)),
+        replace(
+            task_of(bench, plan, goal),
+            notes=(hindsight.words,),
+            cautions=_left_out(bench, lesson),
+        ),
         params,
         lambda text: bench.say(f"training {goal.name}: {text}"),
     )
@@ -209,6 +214,17 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
         bench.say(f"training {goal.name}: logging to MLflow")
         facts["registered"] = _register(bench, trained, page)
     return key
+
+
+def _left_out(bench: Bench, lesson: Lesson) -> tuple[str, ...]:
+    left = sum(bench.store.facts(FEATURES, key)["left_out"] for key in lesson.features)
+    if not left:
+        return ()
+    return (
+        f"{left:,} rows of visitors are left out: they were idle for so long that, had they not "
+        "come back, they would have been removed (identity.expire_anonymous). To learn from those "
+        "who came back alone would mislead.",
+    )
 
 
 def _facts(trained: Trained) -> dict[str, Any]:

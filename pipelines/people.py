@@ -13,9 +13,8 @@ from features.behavior.scene import Log, People, Scene
 from features.engine import Engine
 from features.identity.graph import NOBODY, Graph, Resolution
 from features.profiles.merging import winners
-from features.settings import Identity
+from features.settings import KNOWN_TYPES, Identity
 
-KNOWN_TYPES = ("person", "email", "phone")
 Ints = NDArray[np.int64]
 
 

@@ -69,6 +69,8 @@ def print_run(workspace: Workspace, outcome: Outcome) -> None:
     if people["refused_links"]:
         refused = ", ".join(f"{n:,} by {why}" for why, n in people["refused_links"].items())
         page.print(f"Links refused: {refused}")
+    for warning in figures["warnings"]:
+        page.print(f"[yellow]warning[/] {escape(warning)}", soft_wrap=True)
     _print_goals(figures["goals"])
     _print_segments(figures)
     for path in outcome.files:
@@ -87,7 +89,7 @@ def _print_sources(sources: dict[str, Any]) -> None:
         page.print(
             f"{name}: {found['rows']:,} rows read = {found['accepted']:,} accepted + "
             f"{found['duplicates']:,} duplicates + {refused:,} quarantined"
-            + (f" + {found['erased']:,} erased" if found["erased"] else "")
+            + "".join(f" + {found[n]:,} {n}" for n in ("erased", "expired") if found[n])
         )
         for code, count in found["quarantined"].items():
             page.print(f"  {count:,} {code}")

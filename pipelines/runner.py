@@ -31,6 +31,7 @@ from pipelines.building import (
     write_profiles,
 )
 from pipelines.erasing import clear_temporary, erased_from, finish
+from pipelines.expiring import expire, look_backs
 from pipelines.learning import (
     TRAINED,
     bundle_of,
@@ -188,6 +189,7 @@ class _Run:
             return None
         self._enter("unify")
         unify(bench, parts)
+        expire(bench, parts)
         as_of = self._as_of()
         self._check_segments()
         if self.only == "unify":
@@ -281,15 +283,16 @@ class _Run:
         united = store.facts(UNITED, self.bench.united)
         for source, rows in united["rows"].items():
             quarantined = united["quarantined"][source]
-            accepted, erased = united["accepted"][source], united["erased"][source]
+            accepted = united["accepted"][source]
+            gone = {name: united[name][source] for name in ("erased", "expired")}
             facts[source] = {
                 "rows": rows,
                 "accepted": accepted,
-                "duplicates": rows - accepted - erased - sum(quarantined.values()),
+                "duplicates": rows - accepted - sum(gone.values()) - sum(quarantined.values()),
                 "quarantined": quarantined,
-                "erased": erased,
                 "junk": united["junk_found"][source],
                 "unusable": united["unusable_found"][source],
+                **gone,
             }
         lists = store.facts(LISTS, tables[LISTS])
         scored = store.facts(SCORES, tables[SCORES])
@@ -304,6 +307,7 @@ class _Run:
             "segments": lists["segments"],
             "exports": lists["exports"],
             "profile_changes": lists["changes"],
+            "warnings": [f"{key}: {what}" for key, what in look_backs(self.bench)],
         }
 
     def _with_mark(self, goal: str, facts: dict[str, Any]) -> dict[str, Any]:

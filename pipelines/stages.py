@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from features import time
 from features.behavior.catalogue import Behaviour, catalogue, from_json, observe, to_json
 from features.behavior.definitions import Definition
+from features.behavior.expiry import expired
 from features.behavior.log import log_as_known, open_log, vocabulary_of
 from features.behavior.scene import Log, People, scene_of
 from features.behavior.table import matrix_of, render
@@ -38,7 +39,7 @@ from pipelines.workspace import Workspace
 from training.goals import CompiledGoal, canonical, compile_goal
 
 FEATURES = "features"
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 
 Say = Callable[[str], None]
 Measures = Sequence[Measure]
@@ -125,6 +126,10 @@ class Bench:
             self._log = open_log(self.engine, self.store, self.united, project, self.graph)
         return self._log
 
+    def look_again(self) -> None:
+        """Forget what was read of united tables: others stand there now."""
+        self._graph = self._log = None
+
     def look_from(self, as_of: int) -> None:
         """Read attributes from here on as the kind of thing that they were known to be then."""
         self._log = None
@@ -166,7 +171,34 @@ def unify(bench: Bench, parts: dict[str, list[str]]) -> str:
     bench.united = united_key(project, gathered, bench.salt("unify"))
     if bench.due("unify", UNITED, bench.united, "uniting sources"):
         unite(bench.engine, store, project, gathered, bench.united)
+    bench.look_again()
     return bench.united
+
+
+def idle_before(bench: Bench, as_of: int) -> int | None:
+    """Return since when visitors must have been active to be kept at `as_of`; None for ever.
+
+    Where more has been removed already, for a later as_of, that counts: of those who were idle by
+    then only the ones who came back are left, and to look at them alone would mislead.
+    """
+    length = bench.workspace.project.identity.expire_anonymous
+    removed = int(bench.store.facts(UNITED, bench.united)["expired_before"])
+    if length is None:
+        return removed or None
+    return max(int(time.kept_from(as_of, length)), removed)
+
+
+def unexpired(bench: Bench, people: People, as_of: int) -> People:
+    """Return `people` without visitors who have expired at `as_of`, the run's own moment.
+
+    Rows of earlier moments lose whoever would have expired by then had they never come back. Those
+    who did not come back are gone already; learning from the others would teach that all do.
+    """
+    since = idle_before(bench, as_of)
+    if since is None:
+        return people
+    settings = bench.workspace.project.identity
+    return people.only(~expired(bench.engine, bench.log, people, settings, since))
 
 
 def everything_known(bench: Bench, measures: Measures | None = None) -> Vocabulary:
@@ -279,14 +311,17 @@ def feature_table(bench: Bench, plan: Plan, moment: int, goals: Sequence[Compile
     key = key_of(
         FEATURES, FEATURES_VERSION, bench.united, people_settings(bench), moment,
         plan.manifest, [[goal.name, canonical(goal)["eligible"]] for goal in goals],
-        bench.salt("features"),
+        idle_before(bench, plan.as_of), bench.salt("features"),
     )  # fmt: skip
     if bench.due("features", FEATURES, key, f"features at {time.format_instant(moment)[:16]}"):
         with bench.store.writing(FEATURES, key) as (folder, facts):
-            people, eligible = eligible_people(bench, goals, moment)
+            everyone, masks = eligible_people(bench, goals, moment)
+            people = unexpired(bench, everyone, plan.as_of)
+            kept = np.isin(everyone.profile_key, people.profile_key)
+            eligible = {name: mask[kept] for name, mask in masks.items()}
             table = _described(bench, plan, people, eligible)
             pq.write_table(table, folder / "features.parquet", compression="zstd")
-            facts["rows"] = table.num_rows
+            facts |= {"rows": table.num_rows, "left_out": len(everyone) - len(people)}
     return key
 
 
@@ -359,14 +394,15 @@ def event_feature_table(
     key = key_of(
         FEATURES, FEATURES_VERSION, "at_events", bench.united, people_settings(bench),
         list(moments), plan.manifest, canonical(goal), bench.workspace.project.training.seed,
-        bench.salt("features"),
+        idle_before(bench, plan.as_of), bench.salt("features"),
     )  # fmt: skip
     if bench.due("features", FEATURES, key, f"features of visits for {goal.name}"):
         with bench.store.writing(FEATURES, key) as (folder, facts):
             people = visits()
             mask = eligibility(bench, [goal], people)[goal.name]
-            kept = people.only(mask)
+            everyone = people.only(mask)
+            kept = unexpired(bench, everyone, plan.as_of)
             table = _described(bench, plan, kept, {goal.name: np.ones(len(kept), dtype=bool)})
             pq.write_table(table, folder / "features.parquet", compression="zstd")
-            facts["rows"] = table.num_rows
+            facts |= {"rows": table.num_rows, "left_out": len(everyone) - len(kept)}
     return key

@@ -38,8 +38,9 @@ class TrainingTask:
     the outcome's event. Both it and the outcome window are None where rows have no time: people are
     split, and the baseline is the column that alone ranks the fit rows best. `definitions` (one per
     feature, in order) and `categories` are opaque JSON for the bundle. `fewest_people` is needed
-    with, and without, the outcome. `notes` are sentences about the rows, for the summary. `allow`
-    is the features, or reasons, that may tell the outcome, to why that is right.
+    with, and without, the outcome. `notes` are sentences about the rows, for the summary;
+    `cautions` those that belong among the warnings. `allow` is the features, or reasons, that may
+    tell the outcome, to why that is right.
     """
 
     goal: str
@@ -54,6 +55,7 @@ class TrainingTask:
     fewest_people: int = 50
     notes: tuple[str, ...] = ()
     allow: Mapping[str, str] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,5 +302,5 @@ def _trained(
         importance=importance(explained, bundle.features),
         params=asdict(chosen.recipe.params) | {"rounds": chosen.rounds},
         summary=(*summary(bundle, chosen.evaluation, chosen.interval, roles), *task.notes),
-        warnings=warnings_of(bundle, chosen.evaluation, roles, eligible),
+        warnings=(*task.cautions, *warnings_of(bundle, chosen.evaluation, roles, eligible)),
     )

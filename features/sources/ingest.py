@@ -45,7 +45,7 @@ from features.sources.files import SourceFile
 from features.sources.meaning import instants, meaning, refuse_identity_types
 from features.store import Store, key_of
 
-VERSION = 4
+VERSION = 5
 TABLE = "parts"
 CONTACTS = pa.schema([("identity", pa.string()), ("raw", pa.string()), ("known_at", pa.int64())])
 NOBODY = Erasures()
@@ -98,6 +98,7 @@ def ingest_file(
         facts |= {"erased": erased, "erasures": len(erasures)}
         facts["purged"] = len(erasures) if touched else 0
         facts.update(_nobodies(engine, mapped, spaces))
+        facts |= {"expired": 0, "expired_before": 0, "left_by": ""}
         facts.update(_absent_keys(engine, raw, file))
     engine.drop(mapped, raw)
 

@@ -42,7 +42,7 @@ from features.sources.keys import TEXT, Keys, appearances, columns_in, links
 from features.sources.meaning import NUMBER
 from features.store import Store, key_of
 
-VERSION = 5
+VERSION = 6
 TABLE = "united"
 NAMES = ("events", "identity_index", "links", "appearances", "observations", "stated_rows",
          "consents", "contacts")  # fmt: skip
@@ -57,10 +57,10 @@ class Parts:
     facts: tuple[dict[str, Any], ...]
 
     @property
-    def versions(self) -> list[tuple[str, int]]:
-        """What the rows of each part are a function of: its version, and who was purged from it."""
-        purged = (int(facts["purged"]) for facts in self.facts)
-        return list(zip(self.keys, purged, strict=True))
+    def versions(self) -> list[tuple[str, int, str]]:
+        """What the rows of each part are made by: its version, and what was purged from it."""
+        purged = ((facts["purged"], facts["left_by"]) for facts in self.facts)
+        return [(key, *left) for key, left in zip(self.keys, purged, strict=True)]
 
     def total(self, name: str) -> int:
         """Return the sum of a counted fact over the files."""
@@ -78,13 +78,14 @@ def gather(store: Store, project: Project, keys: dict[str, list[str]]) -> list[P
         listed = tuple(keys[source.name])
         parts = Parts(source, listed, tuple(store.facts(PARTS, key) for key in listed))
         _refuse_absent_keys(parts)
-        # A source may be left without rows by erasures, but not all of them.
-        if parts.total("accepted") == 0 and parts.total("erased") == 0:
+        # A source may be left without rows by erasures and expiry, but not all of them.
+        gone = parts.total("erased") + parts.total("expired")
+        if parts.total("accepted") == 0 and not gone:
             raise _no_rows(parts)
         gathered.append(parts)
     if not any(parts.total("accepted") for parts in gathered):
         raise NoRows(
-            "Every row that could be used is of a person who was erased since.",
+            "Every row that could be used is of a person who was erased since, or has expired.",
             hint="Add a file of other people, or of later days.",
         )
     return gathered
@@ -171,6 +172,8 @@ class _Union:
         for name in ("junk", "unusable"):
             facts[f"{name}_found"] = {p.source.name: counted(p.facts, name) for p in gathered}
         facts["erased"] = {p.source.name: p.total("erased") for p in gathered}
+        facts["expired"] = {p.source.name: p.total("expired") for p in gathered}
+        facts["expired_before"] = max(f["expired_before"] for p in gathered for f in p.facts)
         facts["erasures"] = max(f["erasures"] for p in gathered for f in p.facts)
         facts["newest"] = {p.source.name: max(f["newest"]["known_at"] or 0 for f in p.facts)
                            for p in gathered}  # fmt: skip

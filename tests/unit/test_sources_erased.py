@@ -116,7 +116,7 @@ def test_a_part_without_the_person_stays_as_it_is_and_so_does_what_is_made_of_it
     assert gather(folder.store, folder.project, {"log": [key]})[0].versions == before
     folder.erase(TOM)
     folder.read()
-    assert gather(folder.store, folder.project, {"log": [key]})[0].versions == [(key, 2)]
+    assert gather(folder.store, folder.project, {"log": [key]})[0].versions == [(key, 2, "")]
 
 
 def test_an_undated_record_is_taken_as_old(tmp_path, engine):
