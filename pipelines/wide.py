@@ -24,7 +24,7 @@ from training.factors import explain
 from training.fit import Trained
 from training.registry import RegisteredVersion, Registry
 from training.tables import read_table
-from training.wide import BadTable, Question, learn, matrix_for, train_wide
+from training.wide import BadTable, Question, Wide, learn, matrix_for, train_wide
 
 WHY = 3
 """Reasons told of each scored row."""
@@ -93,7 +93,7 @@ def train_table(
     with workspace.store.lock(), workspace.engine() as engine:
         say(f"reading {path.name}")
         wide = learn(engine, read_table(engine, path, delimiter), question)
-        trained = train_wide(wide, goal, params, say)
+        trained = train_wide(wide, goal, params, say, allow=_allowed(workspace, wide))
         bundle = trained.bundle
         folder = workspace.bundle_folder(goal, bundle.version)
         bundle.save(folder)
@@ -104,6 +104,14 @@ def train_table(
             say(f"scoring {score.name}")
             scored = score_table(engine, bundle, score, to, question.person, delimiter)
     return Learnt(trained, folder, registered, scored)
+
+
+def _allowed(workspace: Workspace, wide: Wide) -> dict[str, str]:
+    """Return what the project lets pass of a table's features: its goals have features as well."""
+    features = wide.dataset.features
+    known = {feature.name for feature in features} | {feature.reason for feature in features}
+    allowed = workspace.project.training.allowed
+    return {name: reason for name, reason in allowed.items() if name in known}
 
 
 def _check(workspace: Workspace, goal: str, score: Path | None, to: Path | None) -> None:

@@ -65,8 +65,8 @@ class LeakFound(LikelierError):
             f"goals.{goal}: {found} alone tells who has the outcome; from {most} on that is taken "
             "for a leak.",
             hint="Such a value is mostly written by the outcome, or after it. Date it by when it "
-            "became known (received_at, known_from), or take it out of the source. If it is right, "
-            "add it to training.allow with the reason.",
+            "became known (received_at, known_from), or take it out of the source (of a table: "
+            "--without). If it is right, add it to training.allow with the reason.",
             goal=goal,
             features=dict(aucs),
         )

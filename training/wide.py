@@ -1,8 +1,9 @@
 """Training on a wide table: one row a person, with the label among its columns.
 
-Such a table has no moments, so nothing here guards against columns that were written after the
-outcome: name them with `without`. Columns become features as dated profile attributes do: a number
-as it stands, a date as days before `as_of`, anything else as its most frequent values and `other`.
+Such a table has no moments, so nothing but the leak lint guards against columns that were written
+after the outcome: name them with `without`. Columns become features as dated profile attributes do:
+a number as it stands, a date as days before `as_of`, anything else as its most frequent values and
+`other`.
 """
 
 from __future__ import annotations
@@ -344,11 +345,13 @@ def train_wide(
     params: BoosterParams | None = None,
     progress: Progress | None = None,
     fewest_people: int = 50,
+    allow: Mapping[str, str] | None = None,
 ) -> Trained:
     """Train on a wide table; the reference population is everyone in it.
 
-    People, not dates, are split 60/20/20. The model stands beside its best single column, which is
-    served where the model is no better, and beside a logistic regression on the same columns.
+    `allow` is what the leak lint is to let pass, to why. People, not dates, are split 60/20/20. The
+    model stands beside its best single column, which is served where the model is no better, and
+    beside a logistic regression on the same columns.
     """
     task = TrainingTask(
         goal=goal,
@@ -365,6 +368,7 @@ def train_wide(
         },
         fewest_people=fewest_people,
         notes=wide.notes,
+        allow=allow or {},
     )
     trained = train(wide.dataset, wide.dataset.matrix, task, params, progress)
     return replace(trained, summary=(*trained.summary, _beside(wide.dataset, trained)))

@@ -13,6 +13,7 @@ from pipelines.cli import app
 from pipelines.wide import opened, train_table
 from tests.unit.test_training_wide import shop
 from training.bundle import Bundle
+from training.errors import LeakFound
 from training.registry import Registry
 from training.wide import BadTable, Question
 
@@ -62,3 +63,24 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_written(tmp_path, as
     with pytest.raises(BadTable, match=error):
         train_table(opened(tmp_path), tmp_path / "shop.csv", Question("bought"), **asked)
     assert not (tmp_path / ".likelier").exists()
+
+
+def test_a_column_that_knows_the_outcome_is_refused_unless_the_project_allows_it(tmp_path):
+    lines = shop().splitlines()
+    label = [line.split(",") for line in lines]
+    at = label[0].index("bought")
+    paid = ["paid", *("12.5" if row[at] == label[1][at] else "" for row in label[1:])]
+    text = "\n".join(f"{line},{cell}" for line, cell in zip(lines, paid, strict=True))
+    (tmp_path / "shop.csv").write_text(text)
+    with pytest.raises(LeakFound, match=r"profile_paid \(AUC 1.000\) alone tells"):
+        train_table(opened(tmp_path), tmp_path / "shop.csv", Question("bought"))
+    allow = '[{feature: profile_paid, reason: "a test"}, {feature: of_a_goal, reason: "another"}]'
+    (tmp_path / "likelier.yaml").write_text(
+        "project: shop\nsources: [{name: s, kind: events, path: s.csv, event_time: t, "
+        "event_type: e, identities: {customer: c}}]\n"
+        "identity: {namespaces: [{name: customer, type: person}]}\n"
+        f"training: {{allow: {allow}}}\n"
+    )
+    allowed = train_table(opened(tmp_path), tmp_path / "shop.csv", Question("bought"))
+    assert allowed.trained.warnings[0].startswith("profile_paid (Paid) alone tells")
+    assert allowed.trained.warnings[0].endswith("Allowed by training.allow: a test")
