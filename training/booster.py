@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import SettingsError
+from training.nulls import with_null_branches
 from training.split import person_fraction
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class BoosterParams:
 class Trees:
     """A trained booster. Equal when the text is equal.
 
-    A column that was never null in training has no branch for null: LightGBM then reads null as 0.
+    A null in a column that had none in training follows the larger part of the training rows.
     """
 
     text: str
@@ -132,7 +133,7 @@ class Trees:
         settings = _settings(params, matrix, monotone)
         data = _data(matrix, label, names, settings)
         booster = lightgbm.train(settings, data, num_boost_round=rounds)
-        return cls(booster.model_to_string(), params.num_threads)
+        return cls(with_null_branches(booster.model_to_string()), params.num_threads)
 
     def margin(self, matrix: Floats) -> Floats:
         """Return the raw log-odds (n,) of rows (n, features): one row gives a batch's bits."""

@@ -80,6 +80,16 @@ def test_constant_and_null_columns_are_no_trouble():
     assert trees.contributions(matrix[:1]).sum() == pytest.approx(np.log(0.5))
 
 
+def test_never_is_not_read_as_just_now():
+    """Everyone in training has bought: the days since are never null, and few are near 0."""
+    rng = np.random.default_rng(8)
+    days = rng.exponential(60, 2_000)[:, None]
+    label = (days[:, 0] < 10).astype(np.int8)
+    trees = Trees.fit(days, label, ["days_since_purchase"], QUICK, 20)
+    just_now, usual, never = trees.margin(np.array([[0.0], [60.0], [np.nan]]))
+    assert never == usual < just_now
+
+
 def test_a_monotone_column_never_turns():
     rng = np.random.default_rng(4)
     days = rng.uniform(0, 100, 2_000)[:, None]
