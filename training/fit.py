@@ -240,6 +240,7 @@ def _bundle(
     everyone = population if len(population) else dataset.matrix[roles.evaluate]
     matrix = everyone[:, places]
     margin = trees.margin(matrix)
+    calibrator = _calibrated(chosen, roles)
     bundle = Bundle(
         goal=task.goal,
         kind=task.kind,
@@ -248,11 +249,11 @@ def _bundle(
         outcome_window=str(task.outcome_window or ""),
         gap=str(task.gap) if task.gap else "",
         trees=trees,
-        calibrator=chosen.calibrator,
+        calibrator=calibrator,
         features=data.features,
         definitions=[task.definitions[place] for place in places] if task.definitions else [],
         categories=task.categories,
-        reference=Reference.of(margin, chosen.calibrator.probability(margin)),
+        reference=Reference.of(margin, calibrator.probability(margin)),
         base_rate=float(dataset.label.mean()),
         serves=chosen.recipe.serves,
         metrics=_metrics(chosen, model),
@@ -260,6 +261,16 @@ def _bundle(
         trained_on=_counts(dataset, roles, len(everyone)),
     )
     return bundle, matrix
+
+
+def _calibrated(chosen: _Candidate, roles: Roles) -> Calibrator:
+    """Return the curve to serve with: from the calibration and the evaluation rows together.
+
+    The fitted trees have seen neither. The newest outcomes say most of what comes next, and the
+    figures of the evaluation stay those of the older curve.
+    """
+    unseen = chosen.recipe.dataset.rows(roles.calibrate | roles.evaluate)
+    return Calibrator.of(chosen.trees.margin(unseen.matrix), unseen.label)
 
 
 def _metrics(chosen: _Candidate, model: _Candidate) -> dict[str, float]:

@@ -9,6 +9,7 @@ import pytest
 from features.behavior.definitions import Count, DaysSince
 from features.time import MICROS_PER_DAY, Window
 from training.booster import BoosterParams, Trees
+from training.calibration import Calibrator
 from training.charts import figures, report_html
 from training.dataset import Dataset
 from training.errors import LeakFound, OneClassError, TooFewExamples, UnknownFeature
@@ -128,6 +129,20 @@ def test_what_serves_has_learnt_from_every_row(trained):
     rounds = trained.params["rounds"]
     expected = Trees.fit(DATASET.matrix, DATASET.label, names, PARAMS, rounds)
     assert trained.bundle.trees == expected
+
+
+def test_the_curve_that_serves_has_learnt_from_the_newest_outcomes():
+    """The rate rises in the last month: the curve of the report cannot know, that of scores can."""
+    newest = DATASET.as_of == DATASET.as_of.max()
+    more = newest & (np.random.default_rng(5).random(len(newest)) < 0.3)
+    data = replace(DATASET, label=np.where(more, 1, DATASET.label).astype(np.int8))
+    found = train(data, POPULATION, TASK, PARAMS)
+    served = found.bundle.score(data.matrix[newest]).probability.mean()
+    rate = found.evaluation.positive_rate
+    assert rate - served < 0.6 * (rate - found.evaluation.mean_predicted)
+    fit, unseen = data.rows(found.roles.fit), data.rows(~found.roles.fit)
+    trees = Trees.fit(fit.matrix, fit.label, fit.names, PARAMS, found.params["rounds"])
+    assert found.bundle.calibrator == Calibrator.of(trees.margin(unseen.matrix), unseen.label)
 
 
 def test_served_recency_falls_with_the_days():
