@@ -37,6 +37,7 @@ from pipelines.stages import (
 from pipelines.workspace import Workspace
 from serving.scorer import UnknownGoal
 from training.baselines import RecencyBaseline
+from training.bundle import Scored
 from training.dataset import Dataset
 from training.evaluation import evaluate
 from training.fit import Trained, train
@@ -62,12 +63,16 @@ class Backtest:
     happened: NDArray[np.int8]
     seconds: float
 
+    @property
+    def scored(self) -> Scored:
+        """What was said of the people of then."""
+        names = self.dataset.names
+        places = [names.index(name) for name in self.trained.bundle.names]
+        return self.trained.bundle.score(np.ascontiguousarray(self.people.matrix[:, places]))
+
     def figures(self) -> dict[str, Any]:
         """Return the figures that `likelier backtest` prints, JSON-ready."""
-        bundle = self.trained.bundle
-        names = self.dataset.names
-        matrix = self.people.matrix[:, [names.index(name) for name in bundle.names]]
-        scored = bundle.score(np.ascontiguousarray(matrix))
+        bundle, scored = self.trained.bundle, self.scored
         recency = self.dataset.position(self.goal.recency)
         baseline = RecencyBaseline.fit(self.dataset.matrix[:, recency], self.dataset.label)
         days = baseline.rank(self.people.matrix[:, recency])
