@@ -32,7 +32,7 @@ from training.registry import Registry
 from training.spine import event_rows, snapshots
 
 TRAINED = "trained"
-TRAINED_VERSION = 4
+TRAINED_VERSION = 5
 
 
 @dataclass(frozen=True)
