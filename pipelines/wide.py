@@ -115,11 +115,14 @@ def _allowed(workspace: Workspace, wide: Wide) -> dict[str, str]:
 
 
 def _check(workspace: Workspace, goal: str, score: Path | None, to: Path | None) -> None:
-    goals = [] if workspace.project.project == "tables" else workspace.project.goals
-    if goal in [each.name for each in goals]:
+    if not re.fullmatch(r"\w+", goal):
+        raise BadTable(
+            f"A model cannot be called {goal!r}.", hint="Use letters, digits and `_` in --name."
+        )
+    if goal in [each.name for each in workspace.project.goals]:
         raise BadTable(
             f"The project has a goal called {goal!r}.", hint="Name the model with --name."
-        )  # fmt: skip
+        )
     if (score is None) != (to is None):
         raise BadTable(
             "A table to score and a file for its scores go together.",

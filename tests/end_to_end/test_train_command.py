@@ -50,7 +50,11 @@ def test_a_table_becomes_a_champion_and_scores(folder):
 
 @pytest.mark.parametrize(
     ("asked", "error"),
-    [({"score": Path("shop.csv")}, "go together"), ({"name": "churn"}, "a goal called 'churn'")],
+    [
+        ({"score": Path("shop.csv")}, "go together"),
+        ({"name": "churn"}, "a goal called 'churn'"),
+        ({"name": "../churn"}, "cannot be called '../churn'"),
+    ],
 )
 def test_what_cannot_be_asked_is_refused_before_anything_is_written(tmp_path, asked, error):
     (tmp_path / "shop.csv").write_text(shop())
