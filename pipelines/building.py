@@ -52,9 +52,9 @@ from serving.segments.membership import evaluate, opted_out, without
 PROFILES, LISTS, ONLINE = "profiles", "lists", "online"
 UNIFICATION = "unification.json"
 """File beside the profiles: what the unification report says of everyone."""
-PROFILES_VERSION = 4
-LISTS_VERSION = 2
-ONLINE_VERSION = 3
+PROFILES_VERSION = 5
+LISTS_VERSION = 3
+ONLINE_VERSION = 4
 
 
 def write_profiles(bench: Bench, plan: Plan) -> str:
@@ -66,8 +66,8 @@ def write_profiles(bench: Bench, plan: Plan) -> str:
     project, store = bench.workspace.project, bench.store
     measures = list(all_names(bench).measures.values())
     made_of = [[measure.name, formula_text(measure.formula)] for measure in measures]
-    people_key = people_settings(bench)
-    key = key_of(PROFILES, PROFILES_VERSION, bench.united, people_key, plan.as_of, made_of)
+    said = (people_settings(bench), bench.overrides.version)
+    key = key_of(PROFILES, PROFILES_VERSION, bench.united, *said, plan.as_of, made_of)
     key = key_of(key, bench.salt("segment")) if bench.salt("segment") else key
     if not bench.due("segment", PROFILES, key, "writing profiles"):
         return key
@@ -296,6 +296,7 @@ def _records(bench: Bench, inputs: Inputs, lists: str) -> Iterator[ProfileRecord
                 profile_id=row["profile_id"],
                 known=row["known"],
                 identities=tuple(row["identities"]),
+                aliases=bench.overrides.other_spellings(row["identities"]),
                 attributes={
                     name.removeprefix("profile_"): plain(value, kinds.get(name, "text"))
                     for name, value in row.items()

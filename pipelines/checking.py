@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from features import time
 from features.errors import LikelierError
+from features.identity.override_files import BadOverrides
 from features.measure_settings import Measure
 from features.profiles.measures import read_measures
 from features.settings import Source
@@ -27,6 +28,7 @@ from pipelines.stages import (
     default_as_of,
     earliest_event,
     everything_known,
+    overrides_said,
     read_file,
     unify,
 )
@@ -247,8 +249,10 @@ def _check_together(bench: Bench, keys: dict[str, list[str]], found: Usability) 
         measures = _sound_measures(bench, found)
         vocabulary = everything_known(bench, measures)
     except LikelierError as error:
-        found.refuse("sources", error)
+        where = "identity.overrides" if isinstance(error, BadOverrides) else "sources"
+        found.refuse(where, error)
         return
+    _judge_overrides(bench, found)
     for goal in project.goals:
         try:
             compile_goal(goal, vocabulary)
@@ -271,6 +275,22 @@ def _sound_measures(bench: Bench, found: Usability) -> list[Measure]:
         if isinstance(measure, LikelierError):
             found.refuse(f"measures.{name}", measure)
     return [m for m in project.measures if not isinstance(read[m.name], LikelierError)]
+
+
+def _judge_overrides(bench: Bench, found: Usability) -> None:
+    for name, said in overrides_said(bench).items():
+        where = f"identity.overrides.{name}"
+        for code, count in said["refused"].items():
+            example = said["examples"][code]
+            shown = f": {example['value']!r}" if example["value"] else ""
+            what = (
+                f"{count:,} of {said['rows']:,} rows change nothing: {code}, first at row "
+                f"{example['row']}{shown}."
+            )
+            found.findings.append(Finding("warning", where, what, code=code))
+        if said["not_seen"]:
+            what = f"{said['not_seen']:,} of {said['applied']:,} rows name who is in no row yet."
+            found.findings.append(Finding("warning", where, what, code="not_seen"))
 
 
 def _judge_history(bench: Bench, found: Usability) -> None:

@@ -178,7 +178,10 @@ def run(
         return
     with _progress() as report:
         outcome = runner.run(workspace, as_of=moment, only=only, start=start, report=report)
-    print(json.dumps(run_body(outcome), default=str)) if as_json else print_run(workspace, outcome)
+    if as_json:
+        print(json.dumps(run_body(workspace, outcome), default=str))
+    else:
+        print_run(workspace, outcome)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from features.identity.graph import NOBODY
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, write_whole
 from pipelines.building import LISTS, PROFILES
+from pipelines.people import members_of
 from pipelines.scoring import SCORES
 from pipelines.stages import FEATURES, Bench
 from pipelines.workspace import Workspace
@@ -49,9 +50,12 @@ def find(bench: Bench, manifest: Manifest, identity: str) -> Person | None:
     One that owns no row, or is only in the log of deliveries, is a person of its own. None where
     nothing has it.
     """
-    found = _now(bench, identity) | _published(bench, manifest, identity)
+    found = set[str]()
+    for spelling in bench.overrides.spellings(identity):
+        found |= _now(bench, spelling) | _published(bench, manifest, spelling)
     if not found:
         return None
+    found |= set(bench.overrides.other_spellings(found))
     contacts = []
     for united in {bench.united, manifest.tables[UNITED]}:
         raw = _united(bench, united, "contacts")
@@ -74,9 +78,9 @@ def _now(bench: Bench, identity: str) -> set[str]:
 
 def _published(bench: Bench, manifest: Manifest, identity: str) -> set[str]:
     profiles = _table(bench, manifest, PROFILES, "profiles")
-    for row in profiles.select(["identities"]).to_pylist():
-        if identity in row["identities"]:
-            return set(row["identities"])
+    for held in members_of(profiles):
+        if identity in held:
+            return set(held)
     index = _table(bench, manifest, UNITED, "identity_index")["identity"]
     sent = _table(bench, manifest, LISTS, "deliveries")["profile_id"]
     wanted = pa.scalar(identity)

@@ -149,9 +149,9 @@ def _identity(name: str, place: Place, hue: float | None) -> str:
 
 def _line(link: Link, places: dict[str, Place], when: When) -> str:
     a, b = places[link.a], places[link.b]
-    times = f"{link.sightings} times" if link.sightings > 1 else "once"
-    seen = f"seen together {times}, last {when(link.last_seen)}"
-    said = f"{link.a} with {link.b}: {seen}" + (link.refused and f"; refused: {link.refused}")
+    said = f"{link.a} with {link.b}: {link.seen(when)}"
+    said += link.override and f"; by override: {link.override}"
+    said += link.refused and f"; refused: {link.refused}"
     return (
         f'<line class="{"refused" if link.refused else "held"}" x1="{a.x:.1f}" y1="{a.y:.1f}" '
         f'x2="{b.x:.1f}" y2="{b.y:.1f}"><title>{_text(said)}</title></line>'
@@ -167,7 +167,8 @@ def _notes(who: WhoIsWho, places: dict[str, Place], when: When, written: bool) -
         # Chords cross in the middle: what is written on them keeps away from it, and apart.
         share = (0.32, 0.4, 0.6, 0.68)[number % 4]
         x, y = a.x + share * (b.x - a.x), a.y + share * (b.y - a.y)
-        why = f"{link.refused}, {when(link.last_seen)}" if link.refused else when(link.last_seen)
+        seen = "" if link.last_seen is None else when(link.last_seen)
+        why = ", ".join(filter(None, (link.refused, link.override, seen)))
         kind = "note why" if link.refused else "note"
         notes.append(
             f'<text class="{kind}" x="{x:.1f}" y="{y + 3:.1f}" text-anchor="middle">'

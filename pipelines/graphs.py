@@ -10,6 +10,7 @@ from typing import Any
 from features import time
 from features.errors import LikelierError
 from features.identity.graph import Graph
+from features.identity.overrides import applied
 from features.identity.simulation import EventsError, simulate
 from features.identity.who import Link, WhoIsWho, around
 from features.project_file import parse_identity
@@ -53,9 +54,12 @@ class Shown:
         body: dict[str, Any] = {"link": [link.a, link.b], **reason}
         if self.facts is None:
             return body
+        if link.override:
+            body["override"] = link.override
+        first, last = link.first_seen, link.last_seen
         return body | {
-            "first_seen": self.when(link.first_seen),
-            "last_seen": self.when(link.last_seen),
+            "first_seen": first if first is None else self.when(first),
+            "last_seen": last if last is None else self.when(last),
             "sightings": link.sightings,
         }
 
@@ -91,7 +95,8 @@ def published(workspace: Workspace, asked: str) -> Shown:
     manifest = workspace.store.require_current()
     rules = workspace.project.identity
     identity = in_body(asked, rules, "identity").identity
-    graph = Graph(workspace.store, manifest.tables[UNITED], rules)
+    overrides = applied(workspace.store, manifest)
+    graph = Graph(workspace.store, manifest.tables[UNITED], rules, overrides)
     who = identity and around(graph, identity, manifest.as_of)
     if not identity or not who or hidden(workspace, manifest, identity):
         raise UnknownIdentity(

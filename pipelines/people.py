@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,10 @@ from features.identity.graph import NOBODY, Graph, Resolution
 from features.profiles.merging import winners
 from features.settings import KNOWN_TYPES, Identity
 
+MOVED = pa.struct([("identity", pa.string()), ("profile_id", pa.string())])
+CHANGES = pa.schema(
+    [("old", pa.string()), ("new", pa.string()), ("kind", pa.string()), ("moved", pa.list_(MOVED))]
+)
 Ints = NDArray[np.int64]
 
 
@@ -30,7 +35,7 @@ def profiles_table(
     known_rank = np.array([space.type in KNOWN_TYPES for space in spaces])
     known = np.zeros(len(people), dtype=bool)
     known[people.member_row[known_rank[graph.rank[people.member_key]]]] = True
-    listed = _identities(graph, people)
+    listed, aliases = _identities(graph, people)
     stated = engine.arrow(scene.spine.order_by("row_id"))
     attributes = [name for name in stated.column_names if name.startswith("profile_")]
     seen = engine.arrow(
@@ -44,6 +49,7 @@ def profiles_table(
         "as_of": people.as_of,
         "known": known,
         "identities": listed,
+        "aliases": aliases,
         "first_seen": _by_row(seen, "first_seen", len(people)),
         "last_seen": _by_row(seen, "last_seen", len(people)),
     }
@@ -61,10 +67,19 @@ def attribute_sources(engine: Engine, log: Log, people: People, scene: Scene) ->
     return found.drop_columns("row_id").add_column(0, "profile_key", keys)
 
 
-def _identities(graph: Graph, people: People) -> pa.Array:
+def _identities(graph: Graph, people: People) -> tuple[pa.Array, pa.Array]:
+    """Return each person's identities, each spelt one way, and other spellings that rows had."""
     order = np.lexsort((people.member_key, people.member_row))
     row, key = people.member_row[order], people.member_key[order]
-    offsets = np.searchsorted(row, np.arange(len(people) + 1)).astype(np.int32)
+    leads = graph.spellings.leads(row, key)
+    return (
+        _lists(graph, row[leads], key[leads], len(people)),
+        _lists(graph, row[~leads], key[~leads], len(people)),
+    )
+
+
+def _lists(graph: Graph, row: Ints, key: Ints, rows: int) -> pa.Array:
+    offsets = np.searchsorted(row, np.arange(rows + 1)).astype(np.int32)
     return pa.ListArray.from_arrays(offsets, graph.identities.take(key))
 
 
@@ -75,41 +90,45 @@ def _by_row(table: pa.Table, name: str, rows: int) -> pa.Array:
 
 
 def profile_changes(before: pa.Table | None, graph: Graph, now: Resolution) -> pa.Table:
-    """Return old, new, kind for every profile of the previous run whose name moved or that split.
+    """Return a row for every profile of the previous run whose name moved or that split.
 
-    The successor of an old profile is the profile holding its anchor now. `merged`: another old
-    profile has the same successor; `split`: some of its identities are in another profile now;
-    `renamed`: neither.
+    `new` is the successor of `old`: the profile holding its anchor now. `kind` is `split` where
+    some of its identities are in other profiles now (`moved` says which are where), `merged` where
+    another old profile has the same successor, else `renamed`.
     """
-    rows: dict[str, list[str]] = {"old": [], "new": [], "kind": []}
+    rows: list[dict[str, Any]] = []
     if before is not None:
-        identities = before["identities"].combine_chunks().flatten().unique().to_pylist()
-        key_of = graph.identities.keys_of({*identities, *before["profile_id"].to_pylist()})
-        successors = [_holder(key_of, now, old) for old in before["profile_id"].to_pylist()]
+        names, members = before["profile_id"].to_pylist(), members_of(before)
+        key_of = graph.identities.keys_of({*names, *itertools.chain.from_iterable(members)})
+        successors = [_holder(key_of, now, old) for old in names]
         held = np.bincount([s for s in successors if s != NOBODY], minlength=len(now.anchor))
-        split = _split(before, key_of, now, successors)
-        for place, old in enumerate(before["profile_id"].to_pylist()):
-            new = successors[place]
-            if new == NOBODY or (graph.identities[new] == old and not split[place]):
+        for old, new, spelt in zip(names, successors, members, strict=True):
+            if new == NOBODY:
                 continue
-            kind = "split" if split[place] else "merged" if held[new] > 1 else "renamed"
-            for column, value in zip(rows, (old, graph.identities[new], kind), strict=True):
-                rows[column].append(value)
-    return pa.table(rows, schema=pa.schema([(name, pa.string()) for name in rows]))
+            holders = [(name, _holder(key_of, now, name)) for name in spelt]
+            moved = [
+                {"identity": name, "profile_id": graph.identities[holder]}
+                for name, holder in holders
+                if holder not in (new, NOBODY)
+            ]
+            if graph.identities[new] != old or moved:
+                kind = "split" if moved else "merged" if held[new] > 1 else "renamed"
+                named = {"old": old, "new": graph.identities[new], "kind": kind}
+                rows.append(named | {"moved": moved})
+    return pa.Table.from_pylist(rows, schema=CHANGES)
+
+
+def members_of(profiles: pa.Table) -> list[list[str]]:
+    """Return all identities of each profile, in every spelling that rows had."""
+    listed: list[list[str]] = profiles["identities"].to_pylist()
+    if "aliases" not in profiles.column_names:  # published before there were any
+        return listed
+    return [some + more for some, more in zip(listed, profiles["aliases"].to_pylist(), strict=True)]
 
 
 def _holder(key_of: dict[str, int], now: Resolution, identity: str) -> int:
     key = key_of.get(identity)
     return NOBODY if key is None else int(now.anchor[key])
-
-
-def _split(
-    before: pa.Table, key_of: dict[str, int], now: Resolution, successors: Sequence[int]
-) -> list[bool]:
-    return [
-        any(_holder(key_of, now, identity) not in (new, NOBODY) for identity in identities)
-        for identities, new in zip(before["identities"].to_pylist(), successors, strict=True)
-    ]
 
 
 def consents_now(consents: pa.Table, people: People, as_of: int) -> pa.Table:

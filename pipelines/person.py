@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features import time
+from features.identity.overrides import Overrides, applied
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest
 from pipelines.building import LISTS, PROFILES, measures_of, plain
@@ -29,13 +31,15 @@ def describe(workspace: Workspace, asked: str) -> dict[str, Any]:
     identity = in_body(asked, workspace.project.identity, "identity").identity
     profiles = _read(workspace, manifest, PROFILES, "profiles")
     index = _read(workspace, manifest, UNITED, "identity_index")
-    row = _profile_of(profiles, identity)
+    overrides = applied(workspace.store, manifest)
+    row = _profile_of(profiles, overrides.spellings(identity) if identity else ())
     if row is None or hidden(workspace, manifest, identity):
         raise UnknownIdentity(
             f"Nobody is known as {asked.partition(':')[0]}:… with that value.",
             hint="An identity is known from the first published run that read a row with it.",
         )
-    keys = index.filter(pc.is_in(index["identity"], pa.array(row["identities"])))
+    spelt = [*row["identities"], *row["aliases"]]
+    keys = index.filter(pc.is_in(index["identity"], pa.array(spelt)))
     names = dict(zip(keys["identity_key"].to_pylist(), keys["identity"].to_pylist(), strict=True))
     types = workspace.store.facts(UNITED, manifest.tables[UNITED])["types"]
     return {
@@ -52,7 +56,11 @@ def describe(workspace: Workspace, asked: str) -> dict[str, Any]:
         "attribute_sources": origins_of(workspace, manifest, row["profile_key"]),
         "measures": _measures(workspace, row),
         "identities": row["identities"],
-        "links": _links(_read(workspace, manifest, UNITED, "links"), names, manifest.as_of),
+        "aliases": overrides.other_spellings(row["identities"]),
+        "links": [
+            *_links(_read(workspace, manifest, UNITED, "links"), names, manifest.as_of),
+            *_overridden(overrides, row["identities"], manifest.as_of),
+        ],
         "scores": _scores(workspace, manifest, row["profile_id"]),
         "segments": _segments(workspace, manifest, row["profile_id"]),
         "events": _events(workspace, manifest, list(names)),
@@ -64,11 +72,10 @@ def _read(workspace: Workspace, manifest: Manifest, table: str, file: str) -> pa
     return pq.read_table(folder / f"{file}.parquet")
 
 
-def _profile_of(profiles: pa.Table, identity: str | None) -> dict[str, Any] | None:
-    if identity is None:
-        return None
+def _profile_of(profiles: pa.Table, spellings: Sequence[str]) -> dict[str, Any] | None:
     listed = profiles["identities"].combine_chunks()
-    place = pc.index(pc.list_flatten(listed), identity).as_py()
+    flat = pc.list_flatten(listed)
+    place = max((pc.index(flat, each).as_py() for each in spellings), default=-1)
     if place < 0:
         return None
     owner = pc.list_parent_indices(listed)[place].as_py()
@@ -100,6 +107,20 @@ def _links(links: pa.Table, names: dict[int, str], as_of: int) -> list[dict[str,
         }
         for row in found.to_pylist()
     ]
+
+
+def _overridden(
+    overrides: Overrides, identities: Sequence[str], as_of: int
+) -> list[dict[str, Any]]:
+    """Return the pairs that are one person because somebody said so."""
+    spelt = {text: each for each in identities for text in overrides.spellings(each)}
+    always = [
+        {"identities": [spelt[a], spelt[b]], "override": "always"}
+        for (a, b), known_from in overrides.always.items()
+        if a in spelt and b in spelt and time.known_before(known_from, as_of)
+    ]
+    others = [(each, text) for text, each in spelt.items() if text != each]
+    return always + [{"identities": [*pair], "override": "alias"} for pair in others]
 
 
 def _scores(workspace: Workspace, manifest: Manifest, profile_id: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from features import time
+from features.store import Manifest
 from pipelines.building import LISTS, PROFILES
 from pipelines.unification_page import headline, sections
 from pipelines.workspace import Workspace
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
 page = Console()
 SHOWN_LINKS = 8
+SHOWN_CHANGES = 10
+KINDS = ("split", "merged", "renamed")
+"""Kinds of change, the rarest first."""
 
 
-def run_body(outcome: Outcome) -> dict[str, Any]:
-    """Return a run as JSON-ready facts."""
+def run_body(workspace: Workspace, outcome: Outcome) -> dict[str, Any]:
+    """Return a run as JSON-ready facts: with everyone who changed, by name."""
     manifest = outcome.manifest
     found = {"made": outcome.made, "seconds": round(outcome.seconds, 2)}
     if manifest is None:
@@ -39,7 +43,15 @@ def run_body(outcome: Outcome) -> dict[str, Any]:
         "files": [str(path) for path in outcome.files],
         "models": dict(manifest.models),
         **manifest.figures,
+        "changed": _changes(workspace, manifest),
     }
+
+
+def _changes(workspace: Workspace, manifest: Manifest) -> list[dict[str, Any]]:
+    """Return who of the run before is called otherwise or has split, splits first."""
+    folder = workspace.store.folder(LISTS, manifest.tables[LISTS])
+    changes = pq.read_table(folder / "profile_changes.parquet").to_pylist()
+    return sorted(changes, key=lambda row: (KINDS.index(row["kind"]), row["old"]))
 
 
 def print_plan(plan: Sequence[tuple[str, str, str]]) -> None:
@@ -71,6 +83,8 @@ def print_run(workspace: Workspace, outcome: Outcome) -> None:
         page.print(f"Links refused: {refused}")
     for warning in figures["warnings"]:
         page.print(f"[yellow]warning[/] {escape(warning)}", soft_wrap=True)
+    _print_overrides(figures["overrides"])
+    _print_changes(_changes(workspace, manifest))
     _print_goals(figures["goals"])
     _print_segments(figures)
     for path in outcome.files:
@@ -97,6 +111,40 @@ def _print_sources(sources: dict[str, Any]) -> None:
             counts = found["junk"].get(namespace, {}) | found["unusable"].get(namespace, {})
             listed = ", ".join(f"{count:,} {escape(why)}" for why, count in counts.items())
             page.print(f"  nobody as {namespace}: {listed}", soft_wrap=True)
+
+
+def _print_overrides(overrides: dict[str, Any]) -> None:
+    for name, found in overrides.items():
+        refused = sum(found["refused"].values())
+        waiting = f", {found['not_seen']:,} not seen yet" if found["not_seen"] else ""
+        page.print(
+            f"Override {name}: {found['rows']:,} rows = {found['applied']:,} applied + "
+            f"{found['duplicates']:,} duplicates + {refused:,} refused{waiting}"
+        )
+        for code, count in found["refused"].items():
+            example = found["examples"][code]
+            shown = f": {example['value']!r}" if example["value"] else ""
+            page.print(f"  {count:,} {code}, first at row {example['row']}{escape(shown)}")
+
+
+def _print_changes(changes: Sequence[Mapping[str, Any]]) -> None:
+    if changes:
+        page.print(f"{len(changes):,} people of the run before have changed:")
+    for row in changes[:SHOWN_CHANGES]:
+        page.print(f"  {escape(said_change(row))}", soft_wrap=True, highlight=False, emoji=False)
+    if len(changes) > SHOWN_CHANGES:
+        page.print(f"  and {len(changes) - SHOWN_CHANGES:,} more")
+
+
+def said_change(row: Mapping[str, Any]) -> str:
+    """Say a row of `profile_changes` in words."""
+    old, new, moved = row["old"], row["new"], row["moved"]
+    said = [f"it is {new} now"] if new != old else []
+    if moved:
+        said.append(f"{moved[0]['identity']} now belongs to {moved[0]['profile_id']}")
+    if len(moved) > 1:
+        said.append(f"and {len(moved) - 1:,} more moved")
+    return f"{old} {row['kind']}: {', '.join(said)}"
 
 
 def _print_goals(goals: dict[str, Any]) -> None:
@@ -221,11 +269,12 @@ def print_person(found: dict[str, Any]) -> None:
     page.print(f"{len(found['identities'])} identities")
     for link in found["links"][:SHOWN_LINKS]:
         a, b = link["identities"]
-        page.print(
-            f"  {a} with {b}: seen together {link['sightings']} times, {link['first_seen']} to "
-            f"{link['last_seen']}",
-            soft_wrap=True,
-        )
+        seen = (
+            f"by override ({link['override']})" if "override" in link
+            else f"seen together {link['sightings']} times, {link['first_seen']} to "
+            f"{link['last_seen']}"
+        )  # fmt: skip
+        page.print(f"  {a} with {b}: {seen}", soft_wrap=True)
     if len(found["links"]) > SHOWN_LINKS:
         page.print(f"  and {len(found['links']) - SHOWN_LINKS} more links")
     table = Table("time", "event", "source", "attributes", title="Newest events")
@@ -313,10 +362,7 @@ def print_graph(shown: Shown) -> None:
     if alone := [name for name in who.identities if name not in held]:
         page.print(f"in no profile: {escape(', '.join(alone))}", **as_is)
     for link in who.links:
-        times = f"{link.sightings} times" if link.sightings > 1 else "once"
         state = f"refused ({link.refused})" if link.refused else "linked"
-        page.print(
-            f"  {escape(f'{link.a} with {link.b}')}: {state}; seen together {times}, "
-            f"last {shown.when(link.last_seen)}",
-            **as_is,
-        )
+        state += f" by override ({link.override})" if link.override else ""
+        pair = escape(f"{link.a} with {link.b}")
+        page.print(f"  {pair}: {state}; {link.seen(shown.when)}", **as_is)

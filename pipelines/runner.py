@@ -16,6 +16,7 @@ from typing import Any
 from features import time
 from features.engine import Engine
 from features.errors import LikelierError, did_you_mean
+from features.identity.overrides import TABLE as OVERRIDES
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, key_of
 from pipelines.building import (
@@ -50,6 +51,7 @@ from pipelines.stages import (
     default_as_of,
     earliest_event,
     ingest_all,
+    overrides_said,
     plan_as_before,
     plan_features,
     unify,
@@ -223,7 +225,7 @@ class _Run:
         features = sorted({key for lesson in learnt for key in lesson.features} | {everyone})
         tables = {
             "parts": "+".join(sorted({key for keys in parts.values() for key in keys})),
-            UNITED: bench.united,
+            UNITED: bench.united, OVERRIDES: bench.overrides.key,
             FEATURES: "+".join(key for key in features if key),
             TRAINED: "+".join(sorted(models.values())),
             SCORES: scores, PROFILES: inputs.profiles, LISTS: lists, ONLINE: online,
@@ -261,7 +263,7 @@ class _Run:
         described = project.model_dump(mode="json", include={"segments", "destinations", "project"})
         anew = self.bench.salt("segment") or self.bench.salt("export")
         made_of = (inputs.profiles, inputs.scores, len(self.bench.erasures))
-        return key_of("run", RUN_VERSION, described, *made_of, anew)
+        return key_of("run", RUN_VERSION, described, *made_of, self.bench.overrides.key, anew)
 
     def _publish(
         self, run_id: str, as_of: int, tables: dict[str, str], models: dict[str, str]
@@ -308,6 +310,7 @@ class _Run:
             "exports": lists["exports"],
             "profile_changes": lists["changes"],
             "warnings": [f"{key}: {what}" for key, what in look_backs(self.bench)],
+            "overrides": overrides_said(self.bench),
         }
 
     def _with_mark(self, goal: str, facts: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,9 @@ from features.conditions import Vocabulary, uses
 from features.conditions.table import matches
 from features.engine import Engine
 from features.erasures import Erasures, open_erasures
-from features.identity.graph import Graph
+from features.identity.graph import Graph, Resolution
+from features.identity.overrides import TABLE as OVERRIDES
+from features.identity.overrides import Overrides, applied, read_overrides
 from features.measure_settings import Measure
 from features.profiles.measures import with_attributes, with_measures
 from features.sources import ingest
@@ -34,12 +36,13 @@ from features.sources.files import SourceFile, discover
 from features.sources.purge import lags, purge_part
 from features.sources.unite import TABLE as UNITED
 from features.sources.unite import gather, unite, united_key
-from features.store import Store, key_of
+from features.store import Manifest, Store, key_of
+from pipelines.renewal import Kept, kept_rows
 from pipelines.workspace import Workspace
 from training.goals import CompiledGoal, canonical, compile_goal
 
 FEATURES = "features"
-FEATURES_VERSION = 2
+FEATURES_VERSION = 3
 
 Say = Callable[[str], None]
 Measures = Sequence[Measure]
@@ -72,8 +75,10 @@ class Bench:
     dry: bool = False
     made: dict[str, int] = field(default_factory=dict)
     united: str = ""
+    overrides: Overrides = field(default_factory=Overrides)
     _erasures: Erasures | None = None
     _graph: Graph | None = None
+    _graph_before: Graph | None = None
     _log: Log | None = None
 
     @property
@@ -113,10 +118,18 @@ class Bench:
 
     @property
     def graph(self) -> Graph:
-        """The identity graph of the united tables."""
+        """The identity graph of the united tables, under the overrides of this run."""
         if self._graph is None:
-            self._graph = Graph(self.store, self.united, self.workspace.project.identity)
+            identity = self.workspace.project.identity
+            self._graph = Graph(self.store, self.united, identity, self.overrides)
         return self._graph
+
+    def graph_before(self, published: Manifest) -> Graph:
+        """Return the graph of these united tables under the overrides of the published run."""
+        if self._graph_before is None:
+            identity, before = self.workspace.project.identity, applied(self.store, published)
+            self._graph_before = Graph(self.store, self.united, identity, before)
+        return self._graph_before
 
     @property
     def log(self) -> Log:
@@ -165,8 +178,13 @@ def read_file(bench: Bench, file: SourceFile, what: str) -> str:
 
 
 def unify(bench: Bench, parts: dict[str, list[str]]) -> str:
-    """Unite the parts of all sources; return the version of the united tables."""
+    """Unite the parts of all sources and read overrides; return the united tables' version."""
     project, store = bench.workspace.project, bench.store
+    bench.overrides = read_overrides(
+        project.identity, bench.workspace.folder, project.time_zone, bench.erasures.place
+    )
+    if bench.due("unify", OVERRIDES, bench.overrides.key, "reading overrides"):
+        bench.overrides.write(store)
     gathered = gather(store, project, parts)
     bench.united = united_key(project, gathered, bench.salt("unify"))
     if bench.due("unify", UNITED, bench.united, "uniting sources"):
@@ -199,6 +217,13 @@ def unexpired(bench: Bench, people: People, as_of: int) -> People:
         return people
     settings = bench.workspace.project.identity
     return people.only(~expired(bench.engine, bench.log, people, settings, since))
+
+
+def overrides_said(bench: Bench) -> dict[str, dict[str, Any]]:
+    """Return, by table of overrides, what became of its rows, and how many wait for data."""
+    waiting = bench.overrides.not_seen(bench.graph.named)
+    judged = bench.overrides.judged.items()
+    return {name: asdict(each) | {"not_seen": waiting[name]} for name, each in judged}
 
 
 def everything_known(bench: Bench, measures: Measures | None = None) -> Vocabulary:
@@ -308,37 +333,64 @@ def feature_table(bench: Bench, plan: Plan, moment: int, goals: Sequence[Compile
 
     Columns: profile_key, as_of, `eligible_<goal>`, and the catalogue. Returns the version.
     """
-    key = key_of(
-        FEATURES, FEATURES_VERSION, bench.united, people_settings(bench), moment,
-        plan.manifest, [[goal.name, canonical(goal)["eligible"]] for goal in goals],
+    basis = key_of(
+        FEATURES, FEATURES_VERSION, bench.united, people_settings(bench), moment, plan.manifest,
+        [[goal.name, canonical(goal)["eligible"]] for goal in goals],
         idle_before(bench, plan.as_of), bench.salt("features"),
     )  # fmt: skip
+    key = key_of(basis, bench.overrides.version)
     if bench.due("features", FEATURES, key, f"features at {time.format_instant(moment)[:16]}"):
         with bench.store.writing(FEATURES, key) as (folder, facts):
-            everyone, masks = eligible_people(bench, goals, moment)
-            people = unexpired(bench, everyone, plan.as_of)
-            kept = np.isin(everyone.profile_key, people.profile_key)
-            eligible = {name: mask[kept] for name, mask in masks.items()}
-            table = _described(bench, plan, people, eligible)
+            resolution = bench.graph.at(moment)
+            kept = _kept(bench, basis, resolution)
+            people = People.everyone(resolution, kept.others if kept else None)
+            made, expired = _of_eligible(bench, plan, people, goals)
+            table = kept.and_made(made) if kept else made
             pq.write_table(table, folder / "features.parquet", compression="zstd")
-            facts |= {"rows": table.num_rows, "left_out": len(everyone) - len(people)}
+            gone = sorted([*(kept.expired if kept else ()), *expired])
+            facts |= {"rows": table.num_rows, "left_out": len(gone), "expired": gone}
+            facts["rendered"] = len(people)
     return key
 
 
 def people_settings(bench: Bench) -> list[Any]:
-    """Return the settings of who people are and what is known of them, for names of versions."""
-    identity = bench.workspace.project.identity.model_dump(mode="json")
+    """Return the settings of who people are and what is known of them, for names of versions.
+
+    What overrides say is named beside them.
+    """
+    identity = bench.workspace.project.identity.model_dump(mode="json", exclude={"overrides"})
     return [identity, [asdict(policy) for policy in bench.log.policies]]
 
 
-def eligible_people(
-    bench: Bench, goals: Sequence[CompiledGoal], moment: int
-) -> tuple[People, dict[str, Mask]]:
-    """Return the people eligible at `moment` for any of `goals`, and for which of them."""
-    everyone = People.everyone(bench.graph.at(moment))
-    masks = eligibility(bench, goals, everyone)
-    anyone = np.logical_or.reduce(list(masks.values()))
-    return everyone.only(anyone), {name: mask[anyone] for name, mask in masks.items()}
+def _kept(bench: Bench, basis: str, resolution: Resolution) -> Kept | None:
+    """Return what overrides have not touched of the published table of the same basis."""
+    published = bench.store.current()
+    before = key_of(basis, applied(bench.store, published).version) if published else ""
+    if not published or before not in published.tables.get(FEATURES, "").split("+"):
+        return None
+    table = pq.read_table(bench.store.folder(FEATURES, before) / "features.parquet")
+    gone = bench.store.facts(FEATURES, before)["expired"]
+    kept = kept_rows(table, gone, bench.graph_before(published), bench.graph, resolution)
+    moment = time.format_instant(resolution.as_of)[:16]
+    of = f"{len(kept.others):,} of {len(resolution.profiles()):,}"
+    bench.say(f"features at {moment}: {of} people recomputed")
+    return kept
+
+
+def _of_eligible(
+    bench: Bench, plan: Plan, people: People, goals: Sequence[CompiledGoal]
+) -> tuple[pa.Table, list[int]]:
+    """Return the features of those of `people` who are eligible for any of `goals`.
+
+    And the profile keys of those who would have expired, of whom there is no row.
+    """
+    masks = eligibility(bench, goals, people)
+    everyone = people.only(np.logical_or.reduce(list(masks.values())))
+    lasting = unexpired(bench, everyone, plan.as_of)
+    stays = np.isin(people.profile_key, lasting.profile_key)
+    eligible = {name: mask[stays] for name, mask in masks.items()}
+    gone = np.setdiff1d(everyone.profile_key, lasting.profile_key)
+    return _described(bench, plan, lasting, eligible), gone.tolist()
 
 
 def eligibility(bench: Bench, goals: Sequence[CompiledGoal], people: People) -> dict[str, Mask]:
@@ -393,6 +445,7 @@ def event_feature_table(
     """Write the features of an at_events spine, each of `visits` at its own moment."""
     key = key_of(
         FEATURES, FEATURES_VERSION, "at_events", bench.united, people_settings(bench),
+        bench.overrides.version,
         list(moments), plan.manifest, canonical(goal), bench.workspace.project.training.seed,
         idle_before(bench, plan.as_of), bench.salt("features"),
     )  # fmt: skip

@@ -25,6 +25,7 @@ def open_log(engine: Engine, store: Store, united: str, project: Project, graph:
         events=engine.read_parquet([folder / "events.parquet"]),
         observations=engine.read_parquet([folder / "observations.parquet"]),
         namespace_rank=graph.rank,
+        spellings=graph.spellings,
         namespaces=tuple(namespace.name for namespace in project.identity.namespaces),
         attribute_kinds=kinds,
         undated=undated_attributes(project),

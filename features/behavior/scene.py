@@ -18,6 +18,7 @@ from features import time
 from features.engine import Engine
 from features.identity.graph import NOBODY, Resolution
 from features.identity.moments import RowMembers
+from features.identity.spellings import Spellings
 from features.profiles.merging import Policy, attributes_at
 from features.time import Window
 
@@ -95,6 +96,7 @@ class Log:
     events: ir.Table
     observations: ir.Table
     namespace_rank: Ints
+    spellings: Spellings
     namespaces: tuple[str, ...]
     attribute_kinds: dict[str, str]
     """Profile attribute to number, date, boolean or text."""
@@ -153,9 +155,11 @@ def _spine(
         "row_id": np.arange(len(people), dtype=np.int64),
         "as_of": people.as_of,
     }
-    ranks = log.namespace_rank[people.member_key]
+    # Spellings of one identity are one.
+    leads = log.spellings.leads(people.member_row, people.member_key)
+    row, ranks = people.member_row[leads], log.namespace_rank[people.member_key[leads]]
     for rank, namespace in enumerate(log.namespaces):
-        count = np.bincount(people.member_row[ranks == rank], minlength=len(people))
+        count = np.bincount(row[ranks == rank], minlength=len(people))
         rows[f"identity_{namespace}"] = count > 0
         rows[f"identities_{namespace}"] = count.astype(np.int64)
     spine = engine.table(pa.table(rows))

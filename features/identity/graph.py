@@ -88,7 +88,9 @@ class Graph:
 
     def _override(self, overrides: Overrides) -> None:
         """Take up what people have found out of identities that are in the tables."""
-        keys = self.identities.keys_of(overrides.identities())
+        self.overrides = overrides
+        self.named = keys = self.identities.keys_of(overrides.identities())
+        """Identities that overrides name and some row has, with their keys."""
         spelt = Spellings.of(overrides, keys, self.identities, self.rank)
         self.spellings = spelt.known(self.seen_key, self.seen_known)
         self._spell()
@@ -150,8 +152,8 @@ class Graph:
     def _spelt(self, found: Resolution) -> Resolution:
         if not len(self.spellings.member):
             return found
-        anchor, name = self.spellings.named(found.anchor, found.as_of)
-        refused = found.refused
+        anchor = self.spellings.spelt(found.anchor, found.as_of)
+        refused, name = found.refused, self.spellings.names(found.as_of)
         renamed = Refused(name[refused.a], name[refused.b], refused.reason)
         return Resolution(found.as_of, anchor, renamed)
 

@@ -9,17 +9,18 @@ A row with `known_from` counts from then on, as a row of data does. One without 
 it holds at all times, the past that models learn from included. Aliases are always that.
 
 A row that cannot be used is counted by a code and changes nothing: `malformed_row` (it does not fit
-the header, or a value is no text), `too_long`, `unknown_namespace` (or no colon), `no_value` (it is
-empty or junk), `bad_known_from`, `self_pair` (both sides are one identity, aliases followed),
-`no_links` (`always` with a namespace that never links), `never_and_always` (the pair is in `never`
-too, which holds), `other_namespace` (an alias of an identity of another kind), `alias_of_two` (all
-rows of that alias are refused), `alias_cycle` (every row of the cycle is).
+the header, or a value is no text), `unknown_namespace` (or no colon), `no_value` (it is empty or
+junk), one of `namespaces.REASONS` (a value that is no identity in rows either), `bad_known_from`,
+`self_pair` (both sides are one identity, aliases followed), `no_links` (`always` with a namespace
+that never links), `never_and_always` (the pair is in `never` too, which holds), `other_namespace`
+(an alias of an identity of another kind), `alias_of_two` (all rows of that alias are refused),
+`alias_cycle` (every row of the cycle is), `erased` (it names somebody who was erased: what was
+found out of them before is gone with them).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,17 +31,14 @@ import pyarrow.parquet as pq
 
 from features import time
 from features.errors import TimeError
-from features.identity.namespaces import identity_of
+from features.identity.namespaces import judge
 from features.identity.override_files import Line, Values, read
 from features.settings import NEVER_LINK, Identity, Namespace
-from features.store import Store, key_of
+from features.store import Manifest, Store, key_of
 
 TABLE = "overrides"
 VERSION = 1
-LONGEST = 1_024
-"""Characters an identity may have, in rows of data too."""
 NAMES = ("always", "never", "bypass", "aliases")
-_HASH = re.compile(r"[0-9a-fA-F]{64}")
 
 Pair = tuple[str, str]
 
@@ -98,6 +96,12 @@ class Overrides:
         leading = self.aliases.get(identity, identity)
         return (leading, *self._aliases_of.get(leading, ()))
 
+    def other_spellings(self, identities: Iterable[str]) -> tuple[str, ...]:
+        """Return all other spellings of identities, whether or not any row has them."""
+        if not self.aliases:
+            return ()
+        return tuple(text for each in identities for text in self.spellings(each) if text != each)
+
     @cached_property
     def _aliases_of(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -152,6 +156,12 @@ def load(store: Store, key: str) -> Overrides:
     )
 
 
+def applied(store: Store, manifest: Manifest) -> Overrides:
+    """Return the overrides that the published run applied."""
+    key = manifest.tables.get(TABLE)
+    return load(store, key) if key else Overrides()
+
+
 def _schema(**columns: str) -> pa.Schema:
     return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
 
@@ -167,18 +177,24 @@ _SCHEMAS = {
 # Reading -----------------------------------------------------------------------------------------
 
 
-def read_overrides(identity: Identity, folder: Path, time_zone: str) -> Overrides:
+def read_overrides(
+    identity: Identity,
+    folder: Path,
+    time_zone: str,
+    erased: Callable[[str], object] = lambda identity: False,
+) -> Overrides:
     """Read and judge the tables that the settings name, relative to `folder`.
 
-    Naive times are those of `time_zone`. Raises `BadOverrides` for a file that cannot be used at
-    all; a row that cannot is counted in `judged`.
+    Naive times are those of `time_zone`; `erased` says who was erased. Raises `BadOverrides` for a
+    file that cannot be used at all; a row that cannot is counted in `judged`.
     """
-    reader = _Reader(identity, folder, time_zone)
+    reader = _Reader(identity, folder, time_zone, erased)
     aliases = reader.aliases()
     never = reader.pairs("never", aliases, {})
     always = reader.pairs("always", aliases, never)
     bypass = reader.bypass(aliases)
-    return Overrides(always, never, bypass, aliases, reader.judged)
+    stated = [name for name in NAMES if getattr(identity.overrides, name)]
+    return Overrides(always, never, bypass, aliases, {n: reader.judged[n] for n in stated})
 
 
 class _Refused(Exception):
@@ -192,8 +208,11 @@ class _Refused(Exception):
 class _Reader:
     """Reads the tables one after the other and keeps count of what becomes of their rows."""
 
-    def __init__(self, identity: Identity, folder: Path, time_zone: str) -> None:
+    def __init__(
+        self, identity: Identity, folder: Path, time_zone: str, erased: Callable[[str], object]
+    ) -> None:
         self.identity, self.folder, self.time_zone = identity, folder, time_zone
+        self.erased = erased
         self.spaces = {namespace.name: namespace for namespace in identity.namespaces}
         self.judged: dict[str, Judged] = {}
 
@@ -286,19 +305,17 @@ class _Reader:
     def _identity(self, values: Values, column: str) -> str:
         """Return the identity that stands in a column, as the tables of data have it."""
         text = values.get(column, "")
-        if len(text) > LONGEST:
-            raise _Refused("too_long")
         if not text.strip():
             raise _Refused("no_value")
         namespace, value = self._space(text), text.partition(":")[2]
         if namespace is None:
             raise _Refused("unknown_namespace")
-        if namespace.pii and _HASH.fullmatch(value.strip()):
-            return f"{namespace.name}:{value.strip().lower()}"
-        found = identity_of(self.identity, namespace, value)
-        if found is None:
-            raise _Refused("no_value", text)
-        return found
+        found = judge(self.identity, namespace, value)
+        if found.identity is None:
+            raise _Refused(found.reason or "no_value", text)
+        if self.erased(found.identity):
+            raise _Refused("erased")
+        return found.identity
 
     def _space(self, text: str) -> Namespace | None:
         name, colon, _ = text.partition(":")

@@ -66,21 +66,39 @@ class Spellings:
         born = first_known(self.member, seen_key, seen_known, len(self.stands_for))[self.member]
         return Spellings(self.member, self.identity, born, self.stands_for, self.order)
 
-    def named(self, anchor: Ints, as_of: int) -> tuple[Ints, Ints]:
-        """Return anchors as spelt at `as_of`, of every spelling known then, and names by key.
+    def names(self, as_of: int) -> Ints:
+        """Return, by key that stands for an identity, the key as which it is spelt at `as_of`."""
+        seen = time.known_before(self.born, as_of)
+        name = np.arange(len(self.stands_for), dtype=np.int64)
+        found, first = np.unique(self.identity[seen], return_index=True)
+        name[found] = self.member[seen][first]
+        return name
+
+    def spelt(self, anchor: Ints, as_of: int) -> Ints:
+        """Return anchors as spelt at `as_of`, of every spelling known then.
 
         `anchor` is by key, with one key standing for each identity.
         """
         seen = time.known_before(self.born, as_of)
         member, identity = self.member[seen], self.identity[seen]
-        name = np.arange(len(anchor), dtype=np.int64)
-        found, first = np.unique(identity, return_index=True)
-        name[found] = member[first]
+        name = self.names(as_of)
         spelt = np.where(anchor == NOBODY, NOBODY, name[anchor])
         held = spelt[identity]
         spelt[self.member] = NOBODY
         spelt[member] = held
-        return spelt, name
+        return spelt
+
+    def leads(self, row: Ints, key: Ints) -> NDArray[np.bool_]:
+        """Say of members of people, of whom a row holds all, which are how an identity is spelt."""
+        leads = np.ones(len(key), dtype=bool)
+        some = np.flatnonzero(np.isin(key, self.member))
+        place = np.zeros(len(self.stands_for), dtype=np.int64)
+        place[self.member] = np.arange(len(self.member))
+        identity = self.stands_for[key[some]]
+        order = np.lexsort((place[key[some]], identity, row[some]))
+        who, identity = row[some][order], identity[order]
+        leads[some[order][1:]] = (who[1:] != who[:-1]) | (identity[1:] != identity[:-1])
+        return leads
 
     def named_rows(
         self, row: Ints, key: Ints, anchor: Ints, asked: Ints, as_of: Ints

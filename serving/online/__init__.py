@@ -30,7 +30,8 @@ class ProfileRecord:
 
     `known`: has an identity of a person, an e-mail address or a phone. `attributes` and `measures`
     are JSON-ready, null = unknown or not defined. `segments` holds `{"segment", "since"}`; `since`,
-    `first_seen` and `last_seen` are microseconds.
+    `first_seen` and `last_seen` are microseconds. `aliases`: other spellings of the identities,
+    which lead here too.
     """
 
     profile_id: str
@@ -41,6 +42,7 @@ class ProfileRecord:
     first_seen: int | None = None
     last_seen: int | None = None
     measures: Mapping[str, Any] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
 
 
 class OnlineStore(Protocol):

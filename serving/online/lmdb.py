@@ -23,7 +23,7 @@ import orjson
 from features.errors import did_you_mean
 from serving.online import Floats, OnlineStoreError, ProfileRecord
 
-FORMAT = 1
+FORMAT = 2
 LONGEST_KEY = 511
 FIRST_MAP_BYTES = 64 * 2**20
 ROWS_A_COMMIT = 20_000
@@ -105,7 +105,7 @@ class LmdbStore:
         if found is None:
             return None
         raw = orjson.loads(found)
-        raw |= {key: tuple(raw[key]) for key in ("identities", "segments")}
+        raw |= {key: tuple(raw[key]) for key in ("identities", "aliases", "segments")}
         return ProfileRecord(**raw)
 
     def vector(self, profile_id: str, goal: str) -> Floats | None:
@@ -240,7 +240,7 @@ def _profile_pair(record: ProfileRecord) -> Pair:
 
 def _pointers(record: ProfileRecord) -> Iterator[Pair]:
     value = record.profile_id.encode()
-    return ((key_of(identity), value) for identity in record.identities)
+    return ((key_of(identity), value) for identity in (*record.identities, *record.aliases))
 
 
 def _by_goal(

@@ -24,6 +24,8 @@ from features.conditions.checking import FUNCTIONS, SCORE_FIELDS
 from features.conditions.errors import ConditionCode
 from features.conditions.grammar import KEYWORDS
 from features.conditions.parser import parse_formula
+from features.identity.linking import REASONS as REFUSALS
+from features.identity.namespaces import REASONS as UNUSABLE
 from features.profiles.measures import with_measures
 from features.profiles.templates import TEMPLATES, keys_of
 from features.sources.meaning import meaning
@@ -120,6 +122,15 @@ def test_every_quarantine_code_is_in_the_readme_and_no_other() -> None:
     found = quarantine_codes()
     assert len(found) >= 10
     assert first_cells(section(README, "### Quarantine")) == found
+
+
+def test_every_code_and_reason_of_identities_is_on_their_page_and_no_other() -> None:
+    text = (CHECKOUT / "features/identity/overrides.py").read_text("utf-8")
+    codes = set(re.findall(r'_Refused\("([a-z_]+)"', text))
+    codes |= set(re.findall(r'"(alias_[a-z_]+)"', text)) | set(UNUSABLE)
+    page = PAGES["identity.md"]
+    assert first_cells(section(page, "### Rows that cannot be used")) == codes
+    assert first_cells(section(page, "## Linking rules")) == set(REFUSALS)
 
 
 def routes(folder: Path) -> set[str]:

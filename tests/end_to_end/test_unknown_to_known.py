@@ -61,7 +61,7 @@ def visitor_of(folder: Path) -> str:
 
 
 def changes(folder: Path) -> pd.DataFrame:
-    return table(folder, "lists", "profile_changes").set_index("old")
+    return table(folder, "lists", "profile_changes").set_index("old").drop(columns="moved")
 
 
 def test_a_login_takes_the_visitor_along_and_a_shared_tablet_goes_back(

@@ -38,7 +38,7 @@ def test_a_profile_says_who_it_is_and_what_is_known_of_it(tmp_path: Path) -> Non
     ]
     with world(tmp_path, rows, identity=SPACES) as bench:
         found = profiles(bench, days(5)).to_pylist()
-    common = {"as_of": days(5)}
+    common: dict[str, Any] = {"as_of": days(5), "aliases": []}
     ann = {"profile_id": "crmid:ann", "known": True, "identities": ["crmid:ann", "ecid:1"],
            "first_seen": days(0), "last_seen": days(3), "profile_age": None,
            "profile_born": 86_400_000_000, "profile_country": "DE",
@@ -54,7 +54,7 @@ def changes(folder: Path, rows: list[Row], before: int, after: int) -> list[tupl
     """Return (old, new, kind) between two moments."""
     with world(folder, rows, identity=SPACES) as bench:
         found = profile_changes(profiles(bench, before), bench.graph, bench.graph.at(after))
-    return sorted(tuple(row.values()) for row in found.to_pylist())
+    return sorted((row["old"], row["new"], row["kind"]) for row in found.to_pylist())
 
 
 def test_a_visitor_who_logs_in_is_renamed(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_before_the_first_run_there_is_nothing_to_change(tmp_path: Path) -> None
         now = bench.graph.at(days(1))
         none = profile_changes(None, bench.graph, now)
         forgotten = pa.table({"profile_id": ["crmid:gone"], "identities": [["crmid:gone"]]}, SCHEMA)
-        assert none.column_names == ["old", "new", "kind"]
+        assert none.column_names == ["old", "new", "kind", "moved"]
         assert len(none) == len(profile_changes(forgotten, bench.graph, now)) == 0
         assert len(profile_changes(SCHEMA.empty_table(), bench.graph, now)) == 0
 
