@@ -158,6 +158,11 @@ class Trees:
         return int(self._booster.num_trees())
 
     @property
+    def gain(self) -> Floats:
+        """What the splits on each column gained in training, summed over all trees."""
+        return np.asarray(self._booster.feature_importance("gain"), dtype=np.float64)
+
+    @property
     def fingerprint(self) -> str:
         """The SHA-256 of the trees alone: the same for any number of threads."""
         return hashlib.sha256(self.text.split("\nparameters:")[0].encode()).hexdigest()

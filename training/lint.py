@@ -34,12 +34,13 @@ ALONE = 0.95
 """From this AUC on, a feature alone is taken for a leak."""
 DROP = 0.10
 """A reason that the model loses so much AUC without is pointed out."""
-ENOUGH = 100_000
+ENOUGH = 50_000
 """Rows that a figure is computed from; people are left out, whole, where there are more."""
 SHUFFLED = 10_000
 """Rows on which reasons are shuffled, to choose those worth a fit."""
-MOST_FITS = 5
-"""Reasons that a model is fitted without: more cannot each be worth so much."""
+MOST_SHUFFLED, MOST_FITS = 10, 5
+"""Reasons that are shuffled, by what the trees gain from them, and that a model is fitted without:
+more cannot each be worth so much."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,16 @@ def drops(
     Raises `UnknownFeature` as `check_alone` does.
     """
     excused = _excused(evaluation, allow)
-    rows, judged = _fewer(fit, ENOUGH), _fewer(evaluation, ENOUGH)
+    judged = _fewer(evaluation, ENOUGH)
+    candidates = _candidates(_fewer(judged, SHUFFLED), trees, params.seed)
+    if not candidates:
+        return ()
+    rows = _fewer(fit, ENOUGH)
     if len(rows.label) < len(fit.label):
         trees = _grown(rows, params, trees.rounds)
     whole = auc(judged.label, trees.margin(judged.matrix))
     found = []
-    for reason in _candidates(_fewer(judged, SHUFFLED), trees, params.seed):
+    for reason in candidates:
         others = [place for place in range(len(fit.features)) if place not in reason.columns]
         fewer = _grown(_columns(rows, others), params, trees.rounds)
         left = auc(judged.label, fewer.margin(judged.matrix[:, others]))
@@ -168,13 +173,14 @@ def _rates(columns: Floats, label: NDArray[np.int8], weight: Floats) -> Floats:
 
 def _candidates(sample: Dataset, trees: Trees, seed: int) -> list[Reason]:
     """Return the reasons that cost most when shuffled, of those that cost enough."""
-    reasons = reasons_of(sample.features)
+    reasons, gain = reasons_of(sample.features), trees.gain
     whole = auc(sample.label, trees.margin(sample.matrix))
     if len(reasons) == 1 or whole - 0.5 < DROP:
         return []
+    largest = sorted(reasons, key=lambda each: (-float(gain[[*each.columns]].sum()), each.code))
     order = np.random.default_rng(seed).permutation(len(sample.label))
     costs = []
-    for reason in reasons:
+    for reason in largest[:MOST_SHUFFLED]:
         matrix, columns = sample.matrix.copy(), list(reason.columns)
         matrix[:, columns] = sample.matrix[order][:, columns]
         costs.append((whole - auc(sample.label, trees.margin(matrix)), reason))

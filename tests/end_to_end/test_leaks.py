@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.end_to_end.shops import store_of
 
 
@@ -17,6 +19,7 @@ def test_the_simulated_shop_is_clean(shop):
     assert suspicions(shop) == []
 
 
+@pytest.mark.slow
 def test_online_retail_is_clean(retail):
     folder, _ = retail
     assert suspicions(folder) == []

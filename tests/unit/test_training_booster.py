@@ -80,6 +80,12 @@ def test_constant_and_null_columns_are_no_trouble():
     assert trees.contributions(matrix[:1]).sum() == pytest.approx(np.log(0.5))
 
 
+def test_trees_gain_from_what_there_is_to_learn():
+    assert TREES.gain.shape == (12,)
+    assert set(np.argsort(-TREES.gain)[:3]) == {0, 1, 2}
+    assert (Trees.from_text(TREES.text).gain == TREES.gain).all()
+
+
 def test_never_is_not_read_as_just_now():
     """Everyone in training has bought: the days since are never null, and few are near 0."""
     rng = np.random.default_rng(8)

@@ -190,6 +190,14 @@ def test_only_what_costs_something_when_shuffled_is_fitted_without(monkeypatch):
     assert fits == [4, 2]
 
 
+def test_of_many_reasons_those_that_the_trees_gain_most_from_are_shuffled(monkeypatch):
+    monkeypatch.setattr("training.lint.MOST_SHUFFLED", 1)
+    (found,) = found_drops(world(3.0))
+    assert found.name == "refund_count"
+    monkeypatch.setattr("training.lint.MOST_SHUFFLED", 0)
+    assert found_drops(world(3.0)) == ()
+
+
 def test_many_rows_are_fitted_by_fewer(monkeypatch):
     (whole,) = found_drops(world(3.0))
     monkeypatch.setattr("training.lint.ENOUGH", 700)
