@@ -251,7 +251,9 @@ class Engine:
     def write(self, table: ir.Table, path: Path) -> int:
         """Compute `table` into one Parquet file and return its number of rows."""
         try:
-            self.backend.to_parquet(table, path, compression="zstd", row_group_size=ROW_GROUP)
+            self.backend.to_parquet(
+                table, path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP
+            )
         except duckdb.Error as error:
             raise SourceError(f"The rows cannot be computed: {_first_line(error)}") from error
         return int(pq.read_metadata(path).num_rows)

@@ -52,7 +52,9 @@ from serving.segments.membership import evaluate, opted_out, without
 PROFILES, LISTS, ONLINE = "profiles", "lists", "online"
 UNIFICATION = "unification.json"
 """File beside the profiles: what the unification report says of everyone."""
-PROFILES_VERSION = 5
+PROFILES_VERSION = 6
+WIDEST = 10
+"""Identities that fan out which a run names."""
 LISTS_VERSION = 3
 ONLINE_VERSION = 4
 
@@ -91,6 +93,9 @@ def write_profiles(bench: Bench, plan: Plan) -> str:
         known = int(np.sum(table["known"].to_numpy(zero_copy_only=False)))
         facts |= {"profiles": len(people), "known": known, "anonymous": len(people) - known}
         facts["refused_links"] = resolution.refused.counts()
+        facts["wide_identities"] = {
+            bench.graph.identities[key]: count for key, count in resolution.widest(WIDEST)
+        }
     return key
 
 

@@ -81,6 +81,8 @@ def print_run(workspace: Workspace, outcome: Outcome) -> None:
     if people["refused_links"]:
         refused = ", ".join(f"{n:,} by {why}" for why, n in people["refused_links"].items())
         page.print(f"Links refused: {refused}")
+    for name, count in people["wide_identities"].items():
+        page.print(f"  {name}: {count:,} links, seen with too many people", markup=False)
     for warning in figures["warnings"]:
         page.print(f"[yellow]warning[/] {escape(warning)}", soft_wrap=True)
     _print_overrides(figures["overrides"])

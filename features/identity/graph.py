@@ -24,7 +24,7 @@ from features.identity.linking import (
     Pairs,
     Refused,
     Rules,
-    edges_of,
+    edges_in_order,
     resolve,
 )
 from features.identity.moments import Moments, RowMembers, anchors, appeared
@@ -55,6 +55,10 @@ class Resolution:
         """Return identity_key, profile_key: one row for every identity that is in a profile."""
         keys = np.flatnonzero(self.anchor != NOBODY)
         return pa.table({"identity_key": keys, "profile_key": self.anchor[keys]})
+
+    def widest(self, count: int) -> list[tuple[int, int]]:
+        """Return the keys that most links were refused for fanning out at, and how many links."""
+        return self.refused.widest(count)
 
     def profiles(self) -> Ints:
         """Return the keys of all profiles, ascending."""
@@ -117,6 +121,8 @@ class Graph:
 
     def _demand(self, pairs: Pairs, known_from: Ints) -> None:
         """Add links as rows that happened before all time, known once both ends are."""
+        if not len(pairs):
+            return
         ends = np.concatenate([pairs.a, pairs.b])
         born = first_known(ends, self.seen_key, self.seen_known, len(self.rank))
         known = np.maximum(known_from, np.maximum(born[pairs.a], born[pairs.b]))
@@ -139,7 +145,7 @@ class Graph:
     def at(self, as_of: int) -> Resolution:
         """Return everyone as known at `as_of`."""
         known = time.known_before(self.link_known, as_of)
-        edges = edges_of(self.a[known], self.b[known], self.link_time[known])
+        edges = edges_in_order(self.a[known], self.b[known], self.link_time[known])
         nodes = Nodes(self.rank, self.spellings.order)
         never = self.never.where(time.known_before(self.never_from, as_of))
         bypassed = time.known_before(self.bypassed_from, as_of)
@@ -201,5 +207,5 @@ def _by_key(pairs: Mapping[Pair, int], keys: Mapping[str, int]) -> tuple[Pairs, 
 
 
 def _ints(table: pa.Table, name: str) -> Ints:
-    values: Ints = table[name].to_numpy().astype(np.int64)
+    values: Ints = table[name].to_numpy().astype(np.int64, copy=False)
     return values

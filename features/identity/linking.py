@@ -104,6 +104,8 @@ class Edges:
 
     def where(self, kept: Flags) -> Edges:
         """Return the edges where `kept` is true."""
+        if kept.all():
+            return self
         return Edges(self.a[kept], self.b[kept], self.last_seen[kept], self.always[kept])
 
 
@@ -124,6 +126,19 @@ class Refused:
         named = (REASONS[reason] for reason in self.reason.tolist())
         return dict(zip(zip(low.tolist(), high.tolist(), strict=True), named, strict=True))
 
+    def widest(self, count: int) -> list[tuple[int, int]]:
+        """Return the nodes that most links were refused for fanning out at, and how many links.
+
+        The one of two ends that more such links meet at is the one that fans out.
+        """
+        fans = self.reason == _FAN_OUT
+        a, b = self.a[fans], self.b[fans]
+        nodes, links = np.unique(np.concatenate([a, b]), return_counts=True)
+        met = [links[np.searchsorted(nodes, ends)] for ends in (a, b)]
+        nodes, links = np.unique(np.where(met[0] >= met[1], a, b), return_counts=True)
+        order = np.lexsort((nodes, -links))[:count]
+        return list(zip(nodes[order].tolist(), links[order].tolist(), strict=True))
+
     def counts(self) -> dict[str, int]:
         """Return the number of links by reason, of the reasons there are."""
         numbers = np.bincount(self.reason, minlength=len(REASONS)).tolist()
@@ -143,15 +158,19 @@ def edges_of(a: Ints, b: Ints, event_time: Ints) -> Edges:
 
     A pair with a row at `DEMANDED` is one that a steward demands.
     """
-    sorted_already = (a[1:] > a[:-1]) | ((a[1:] == a[:-1]) & (b[1:] >= b[:-1]))
-    if not sorted_already.all():
-        order = np.lexsort((b, a))
-        a, b, event_time = a[order], b[order], event_time[order]
-    if not len(a):
-        return Edges(a, b, event_time, np.empty(0, dtype=bool))
+    order = np.lexsort((b, a))
+    return edges_in_order(a[order], b[order], event_time[order])
+
+
+def edges_in_order(a: Ints, b: Ints, event_time: Ints) -> Edges:
+    """Return sightings as `edges_of` does; they are in order of pairs."""
     first = first_of_pairs(a, b)
-    last_seen = np.maximum.reduceat(event_time, first)
-    return Edges(a[first], b[first], last_seen, np.minimum.reduceat(event_time, first) == DEMANDED)
+    last_seen, always = event_time[first], np.zeros(len(first), dtype=bool)
+    if len(first) < len(a):
+        last_seen = np.maximum.reduceat(event_time, first)
+    if (event_time == DEMANDED).any():
+        always = np.minimum.reduceat(event_time, first) == DEMANDED
+    return Edges(a[first], b[first], last_seen, always)
 
 
 def first_of_pairs(a: Ints, b: Ints) -> Ints:

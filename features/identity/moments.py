@@ -26,7 +26,7 @@ from features.identity.linking import (
     Nodes,
     Pairs,
     components_of,
-    edges_of,
+    edges_in_order,
     first_of_pairs,
     resolve,
     wide_from,
@@ -194,7 +194,7 @@ class _Copies:
         known = time.known_before(from_.known[link], self.as_of[copy])
         position, link, copy = position[known], link[known], copy[known]
         other = self.start[copy] + from_.place[from_.b[link]]
-        return edges_of(position, other, from_.time[link])
+        return edges_in_order(position, other, from_.time[link])
 
     def _never(self) -> Pairs:
         """Return the pairs kept apart, as positions of the copies that hold both ends."""
@@ -236,7 +236,8 @@ def anchors(nodes: Nodes, label: Ints, first: Ints, owned: Flags) -> Ints:
     exists[label[owned]] = True
     member = np.flatnonzero((first < time.LATEST) & exists[label])
     leads = member
-    for key in (nodes.rank, first, nodes.order):
+    # Namespace and time fit into one integer: times end before 2 ** 53.
+    for key in (nodes.rank * 2**53 + first, nodes.order):
         least = np.full(labels, np.iinfo(np.int64).max)
         np.minimum.at(least, label[leads], key[leads])
         leads = leads[key[leads] == least[label[leads]]]

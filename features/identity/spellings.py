@@ -141,6 +141,8 @@ def first_known(keys: Ints, seen_key: Ints, seen_known: Ints, count: int) -> Int
 
 def _order(absent: Mapping[str, int], identities: Sequence[str], rank: Ints) -> Ints:
     """Return places by text: an `absent` identity stands where its own text would, by key."""
+    if not absent:
+        return np.arange(len(identities), dtype=np.int64)
     places = []
     for text, key in absent.items():
         start, end = (np.searchsorted(rank, rank[key], side=side) for side in ("left", "right"))

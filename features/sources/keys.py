@@ -32,10 +32,12 @@ class Keys:
     ) -> None:
         self.engine = engine
         self.namespaces = namespaces
+        one = all(len(columns_in(some, namespaces[:1], TEXT)) == 1 for some in rows)
+        leading = namespaces[0] if one else None
         self._tables = {
-            namespace.name: engine.hold(_numbered(namespace, texts))
+            namespace.name: engine.hold(_numbered(namespace, texts, leads=namespace is leading))
             for namespace in namespaces
-            if (texts := _texts(namespace, rows))
+            if (texts := _texts(namespace, rows, namespaces))
         }
         sizes = [
             table.aggregate(name=ibis.literal(name), count=table.count())
@@ -84,6 +86,31 @@ class Keys:
         index = self.index().select("identity_key", __text="identity")
         return rows.inner_join(index, rows[column] == index["__text"]).drop("__text", column)
 
+    def appearances(self, rows: Sequence[ir.Table]) -> ir.Table:
+        """Return identity_key, owner (is the row's primary), known_at, event_time (earliest known).
+
+        Only the moments that make it earlier are kept. Mostly the first row known is the earliest,
+        and there is one such moment: only the others are looked for in the keyed rows.
+        """
+        settled, unsettled = [], []
+        for name, table in self._tables.items():
+            for kind in ("owner", "other"):
+                if f"{kind}_sum" not in table.columns:
+                    continue
+                known_at, event_time = table[f"{kind}_known_at"], table[f"{kind}_event_time"]
+                first = table[f"{kind}_sum"] == known_at + event_time
+                columns = {
+                    "identity_key": table.number + self._start[name],
+                    "owner": ibis.literal(kind == "owner"),
+                    "known_at": known_at,
+                    "event_time": event_time,
+                }
+                settled.append(table.filter(first).select(**columns))
+                unsettled.append(table.filter(~first).select(**columns))
+        rest = _seen(rows, self.namespaces).semi_join(_union(unsettled), ["identity_key", "owner"])
+        every = _union([*settled, _earlier(rest)])
+        return every.order_by("identity_key", "owner", "known_at")
+
     def close(self) -> None:
         """Let the engine forget the tables."""
         self.engine.drop(*self._tables.values())
@@ -96,28 +123,19 @@ def links(rows: Sequence[ir.Table], namespaces: Sequence[Namespace]) -> ir.Table
         columns = columns_in(some, namespaces, KEY)
         linking = [name for name, space in columns.items() if space.type not in NEVER_LINK]
         for first, second in itertools.combinations(linking, 2):
-            a, b = some[first], some[second]
-            both = some.filter(a.notnull(), b.notnull(), a != b)
-            pairs.append(
-                both.select(
-                    a=ibis.least(both[first], both[second]),
-                    b=ibis.greatest(both[first], both[second]),
-                    event_time=both.event_time, known_at=both.known_at,
-                )
-            )  # fmt: skip
+            both = some.filter(some[first].notnull(), some[second].notnull())
+            a, b = both[first], both[second]
+            if columns[first] == columns[second]:
+                both = both.filter(a != b)
+                a, b = ibis.least(both[first], both[second]), ibis.greatest(a, b)
+            pairs.append(both.select("event_time", "known_at", a=a, b=b))
     if not pairs:
         return ibis.memtable([], schema=ibis.schema(dict.fromkeys(LINKS, "int64")))
-    return _union(pairs).distinct().order_by("a", "b", "known_at", "event_time")
+    return _union(pairs).select(*LINKS).distinct().order_by("a", "b", "known_at", "event_time")
 
 
-def appearances(
-    engine: Engine, rows: Sequence[ir.Table], namespaces: Sequence[Namespace], path: Path
-) -> None:
-    """Write identity_key, owner (is the row's primary), known_at, event_time (earliest known then).
-
-    Only the moments that make it earlier are kept. Mostly the first row known is the earliest, and
-    there is one such moment: only the others are looked at in order.
-    """
+def _seen(rows: Sequence[ir.Table], namespaces: Sequence[Namespace]) -> ir.Table:
+    """Return identity_key, owner, known_at, event_time: every sighting on keyed rows."""
     seen = []
     for some in rows:
         for column in columns_in(some, namespaces, KEY):
@@ -128,23 +146,7 @@ def appearances(
                     identity_key=found[column], owner=found[column] == found.identity_key,
                 )
             )  # fmt: skip
-    everything = _union(seen)
-    # Where several rows are known first, any of them may be `__first`: one that is not the
-    # earliest sends its identity the long way round, to the same end.
-    least = engine.hold(
-        everything.group_by("identity_key", "owner").aggregate(
-            known_at=everything.known_at.min(),
-            event_time=everything.event_time.min(),
-            __first=everything.event_time.argmin(everything.known_at),
-        )
-    )
-    settled = least["__first"] == least.event_time
-    by = ["identity_key", "owner"]
-    rest = everything.semi_join(least.filter(~settled), by)
-    once = least.filter(settled).drop("__first")
-    kept = _union([once, _earlier(rest).select(*once.columns)])
-    engine.write(kept.order_by(*by, "known_at").select(*by, "known_at", "event_time"), path)
-    engine.drop(least)
+    return _union(seen)
 
 
 def _earlier(seen: ir.Table) -> ir.Table:
@@ -155,7 +157,8 @@ def _earlier(seen: ir.Table) -> ir.Table:
     earlier = found.mutate(__before=found.event_time.lag().over(**order))
     least = earlier["__before"].min().over(ibis.cumulative_window(**order))
     running = earlier.mutate(__least=least)
-    return running.filter(running["__least"].isnull() | (running.event_time < running["__least"]))
+    kept = running.filter(running["__least"].isnull() | (running.event_time < running["__least"]))
+    return kept.select(*by, "known_at", "event_time")
 
 
 def columns_in(
@@ -171,19 +174,44 @@ def columns_in(
     }
 
 
-def _texts(namespace: Namespace, rows: Sequence[ir.Table]) -> list[ir.Table]:
+def _texts(
+    namespace: Namespace, rows: Sequence[ir.Table], every: Sequence[Namespace]
+) -> list[ir.Table]:
+    """Return identity, owner, known_at, event_time: every sighting of an identity."""
     listed = []
     for some in rows:
-        for column in columns_in(some, [namespace], TEXT):
-            listed.append(some.filter(some[column].notnull()).select(identity=some[column]))
+        before: list[str] = []
+        for column, space in columns_in(some, every, TEXT).items():
+            if space != namespace:
+                before.append(column)
+                continue
+            found = some.filter(some[column].notnull())
+            # The primary of a row is the first of all; the same value may stand there again.
+            own = [found[name] for name in columns_in(some, [namespace], TEXT)]
+            leads = ibis.coalesce(*own) == found[column] if len(own) > 1 else ibis.literal(True)
+            alone = ibis.and_(leads, *(found[name].isnull() for name in before))
+            times = found.select("known_at", "event_time", identity=found[column], owner=alone)
+            listed.append(times)
     return listed
 
 
-def _numbered(namespace: Namespace, texts: list[ir.Table]) -> ir.Table:
-    found = _union(texts).distinct()
+def _numbered(namespace: Namespace, texts: list[ir.Table], *, leads: bool) -> ir.Table:
+    """Return number, identity, and for either kind of row the times of `Keys.appearances`."""
+    every = _union(texts)
+    times: dict[str, ir.Value] = {}
+    kinds = {"owner": every.owner, "other": ~every.owner}
+    # Whoever leads is the primary of every row.
+    for kind, rows in ({"owner": None} if leads else kinds).items():
+        times |= {
+            f"{kind}_known_at": every.known_at.min(where=rows),
+            f"{kind}_event_time": every.event_time.min(where=rows),
+            # The sum of both where one row is known first and the earliest, and more elsewhere.
+            f"{kind}_sum": (every.known_at + every.event_time).min(where=rows),
+        }
+    found = every.group_by("identity").aggregate(**times)
     # In order of text, without the part that is the same in all: that sorts twice as fast.
     value = found.identity.substr(len(namespace.name) + 1)
-    return found.select(number=ibis.row_number().over(order_by=[value]), identity=found.identity)
+    return found.mutate(number=ibis.row_number().over(order_by=[value]))
 
 
 def _union(tables: Sequence[ir.Table]) -> ir.Table:

@@ -38,7 +38,7 @@ from features.sources.errors import MissingColumn, NoRows
 from features.sources.expressions import columns_of
 from features.sources.ingest import TABLE as PARTS
 from features.sources.ingest import expressions_of
-from features.sources.keys import TEXT, Keys, appearances, columns_in, links
+from features.sources.keys import TEXT, Keys, columns_in, links
 from features.sources.meaning import NUMBER
 from features.store import Store, key_of
 
@@ -157,13 +157,13 @@ class _Union:
         self.types = _attribute_types(gathered)
         keys = sorted({key for parts in gathered for key in parts.keys})
         self.contacts = [store.folder(PARTS, key) / "contacts.parquet" for key in keys]
-        texts = [self._texts(store, parts) for parts in gathered]
-        self.keys = Keys(engine, self.namespaces, [rows for rows, _ in texts])
+        texts = [engine.hold(self._texts(store, parts)) for parts in gathered]
+        self.keys = Keys(engine, self.namespaces, texts)
         self.rows = [
             engine.hold(_numbered(self.keys.keyed(rows), parts.source))
-            for parts, (rows, _) in zip(gathered, texts, strict=True)
+            for parts, rows in zip(gathered, texts, strict=True)
         ]
-        engine.drop(*(rows for rows, held in texts if held))
+        engine.drop(*texts)
         self.sources = [parts.source for parts in gathered]
         facts["types"] = self.types
         facts["events"] = {p.source.name: _events_of(p) for p in gathered}
@@ -180,13 +180,13 @@ class _Union:
 
     def write(self) -> None:
         self.keys.write(self.folder / "identity_index.parquet")
+        self._write("contacts", self._contacts())
+        self._write("appearances", self.keys.appearances(self.rows))
+        self.keys.close()
         self._write("links", links(self.rows, self.namespaces))
-        path = self.folder / "appearances.parquet"
-        appearances(self.engine, self.rows, self.namespaces, path)
         self._write("stated_rows", self._stated_rows())
         self._write("observations", self._observations())
         self._write("consents", self._consents())
-        self._write("contacts", self._contacts())
         self._write("events", self._events())
         counts = {
             source.name: int(self.engine.arrow(rows.count().as_table())[0][0].as_py())
@@ -194,19 +194,18 @@ class _Union:
         }
         self.facts["accepted"] = counts
         self.engine.drop(*self.rows)
-        self.keys.close()
 
     def _write(self, name: str, table: ir.Table) -> None:
         self.engine.write(table, self.folder / f"{name}.parquet")
 
-    def _texts(self, store: Store, parts: Parts) -> tuple[ir.Table, bool]:
-        """Return the rows of a source, each event once, and whether the engine holds them."""
+    def _texts(self, store: Store, parts: Parts) -> ir.Table:
+        """Return the rows of a source, each event once."""
         keys = sorted(set(parts.keys))
         paths = [store.folder(PARTS, key) / "accepted.parquet" for key in keys]
         rows = self.engine.read_parquet(paths)
         if len(keys) == 1 and not parts.source.event_id:
-            return rows, False
-        return self.engine.hold(self._distinct(rows)), True
+            return rows
+        return self._distinct(rows)
 
     def _distinct(self, rows: ir.Table) -> ir.Table:
         """Keep one row of each event id: the one known first, whatever the order of the files."""

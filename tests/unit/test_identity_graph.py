@@ -1,135 +1,16 @@
-"""Who is who: the published cases of Adobe's linking rules, and how profiles are named.
-
-Cases A11 and A14: the identity optimization algorithm and the example configurations of graph
-simulation, as Adobe documents them. Events are written there as `CRMID: Tom, ECID: 111`.
-"""
+"""Who is who: how profiles are named, what exists when, and which links are refused."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from features.identity.graph import NOBODY
 from features.identity.linking import REFUSED_FAN_OUT, REFUSED_SIZE, REFUSED_UNIQUE
+from tests.graphs import CRMID, ECID, EMAIL, LATER, LOGIN, SESSION, happened, people
 from tests.worlds import Row, days, seen, world
-
-CRMID = {"name": "crmid", "type": "person", "unique": True}
-LOGIN = {"name": "login", "type": "person"}
-EMAIL = {"name": "email", "type": "email"}
-UNIQUE_EMAIL = EMAIL | {"unique": True}
-PHONE = {"name": "phone", "type": "phone", "unique": True}
-ECID = {"name": "ecid", "type": "cookie"}
-SESSION = {"name": "session", "type": "session"}
-LATER = days(1_000)
-
-People = dict[str, set[str]]
-"""Profile id to its identities, both without `namespace:`."""
-
-
-def happened(*lines: str) -> list[Row]:
-    """Read events as graph simulation writes them: one a day, oldest first."""
-    pairs = ([pair.split(":") for pair in line.split(",")] for line in lines)
-    return [
-        seen(days(day), **{space.strip().lower(): value.strip() for space, value in pair})
-        for day, pair in enumerate(pairs)
-    ]
-
-
-def people(
-    folder: Path, rows: list[Row], *spaces: dict[str, Any], as_of: int = LATER, **rules: int
-) -> People:
-    with world(folder, rows, identity={"namespaces": list(spaces)} | rules) as bench:
-        graph = bench.graph
-        members = graph.at(as_of).members()
-    found: People = {}
-    for row in members.to_pylist():
-        name, anchor = (graph.identities[key].split(":")[1] for key in row.values())
-        found.setdefault(anchor, set()).add(name)
-    return found
-
-
-def test_a_shared_browser_belongs_to_who_used_it_last(tmp_path: Path) -> None:
-    """A11: Tom has no graph left, and keeps his profile."""
-    rows = happened("CRMID: Tom, ECID: 111", "CRMID: Summer, ECID: 111")
-    assert people(tmp_path, rows, CRMID, ECID) == {"Summer": {"Summer", "111"}, "Tom": {"Tom"}}
-
-
-def test_a_bad_email_stays_with_the_later_customer(tmp_path: Path) -> None:
-    """A11 A14: bad e-mail shared by two CRMIDs."""
-    rows = happened(
-        "CRMID: Jane, Email: bad@x.org, ECID: 1", "CRMID: John, Email: bad@x.org, ECID: 2"
-    )
-    assert people(tmp_path, rows, CRMID, EMAIL, ECID) == {
-        "Jane": {"Jane", "1"},
-        "John": {"John", "bad@x.org", "2"},
-    }
-
-
-def test_a_phone_moves_and_the_older_phone_is_let_go(tmp_path: Path) -> None:
-    """A14: Summer gets Tom's phone, and Phone is unique."""
-    rows = happened(
-        "CRMID: Tom, Email: tom@x.org, Phone: +1 650 253 2221",
-        "CRMID: Summer, Email: summer@x.org, Phone: +1 650 253 2222",
-        "CRMID: Summer, Phone: +1 650 253 2221",
-    )
-    assert people(tmp_path, rows, CRMID, EMAIL, PHONE) == {
-        "Tom": {"Tom", "tom@x.org"},
-        "Summer": {"Summer", "summer@x.org", "+16502532221"},
-    }
-
-
-SHARED = ("CRMID: Tom, Login: A", "Login: A, ECID: 111")
-
-
-def test_a_login_takes_over_anothers_browser(tmp_path: Path) -> None:
-    """A14: login C uses the browser of Tom's login A."""
-    rows = happened("CRMID: Ann, Login: C", *SHARED, "Login: C, ECID: 111")
-    assert people(tmp_path, rows, CRMID, LOGIN, ECID) == {
-        "Tom": {"Tom", "A"},
-        "Ann": {"Ann", "C", "111"},
-    }
-
-
-def test_a_dangling_login_cannot_be_told_apart(tmp_path: Path) -> None:
-    """A14: no customer is known for login C, so nothing forbids that both logins are Tom's."""
-    rows = happened(*SHARED, "Login: C, ECID: 111")
-    assert people(tmp_path, rows, CRMID, LOGIN, ECID) == {"Tom": {"Tom", "A", "C", "111"}}
-
-
-GUEST = "Email: guest@x.org, ECID: 111"
-
-
-@pytest.mark.parametrize(
-    ("registered", "expected"),
-    [
-        (
-            "CRMID: Tom, Email: tom@x.org, ECID: 111",
-            {"Tom": {"Tom", "tom@x.org"}, "guest@x.org": {"guest@x.org", "111"}},
-        ),
-        ("CRMID: Tom, ECID: 111", {"Tom": {"Tom", "guest@x.org", "111"}}),
-    ],
-)
-def test_a_guest_is_told_apart_by_an_email_on_file(
-    tmp_path: Path, registered: str, expected: People
-) -> None:
-    """A14: guest checkout in a registered user's browser."""
-    assert people(tmp_path, happened(registered, GUEST), CRMID, UNIQUE_EMAIL, ECID) == expected
-
-
-def test_a_tablet_moves_back_and_forth_with_who_logs_in(tmp_path: Path) -> None:
-    """A11: anonymous visits belong to the last authenticated user, all of them."""
-    rows = happened(
-        "CRMID: Kevin, ECID: tablet", "ECID: tablet", "CRMID: Nora, ECID: tablet",
-        "ECID: tablet", "CRMID: Kevin, ECID: tablet",
-    )  # fmt: skip
-    kevins = {"Kevin": {"Kevin", "tablet"}}
-    history = [people(tmp_path, rows, CRMID, ECID, as_of=days(day) + 1) for day in range(5)]
-    assert history[:2] == [kevins, kevins]
-    assert history[2:4] == [{"Kevin": {"Kevin"}, "Nora": {"Nora", "tablet"}}] * 2
-    assert history[4] == kevins | {"Nora": {"Nora"}}
 
 
 def test_a_late_login_counts_once_it_is_known(tmp_path: Path) -> None:
