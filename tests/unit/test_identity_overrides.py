@@ -274,3 +274,13 @@ def test_the_store_gives_back_what_was_written(tmp_path: Path) -> None:
         found.write(store)
     assert load(store, found.key) == found
     assert [path.stem for path in store.files("overrides", found.key)] == sorted(NAMES)
+
+
+def test_what_was_found_out_of_the_erased_is_gone_with_them(tmp_path: Path) -> None:
+    """Whatever else is wrong with such a row: nothing of it is shown or kept."""
+    (tmp_path / "never.csv").write_text("a,b\nlogin:1,login:2\nlogin:1,login:1\nlogin:3,login:4\n")
+    identity = Identity.model_validate({"namespaces": SPACES, "overrides": {"never": "never.csv"}})
+    found = read_overrides(identity, tmp_path, "UTC", {"login:1"}.__contains__)
+    assert list(found.never) == [("login:3", "login:4")]
+    example = {"erased": {"row": 1, "value": None}}
+    assert found.judged["never"] == Judged(3, 1, 0, {"erased": 2}, example)
