@@ -251,9 +251,10 @@ class Engine:
     def write(self, table: ir.Table, path: Path) -> int:
         """Compute `table` into one Parquet file and return its number of rows."""
         try:
-            self.backend.to_parquet(
-                table, path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP
-            )
+            options = {"compression": "zstd", "compression_level": 1, "row_group_size": ROW_GROUP}
+            if not any(kind.is_string() for kind in table.schema().types):
+                options["dictionary_size_limit"] = 1  # Not worth a try: keys and times vary.
+            self.backend.to_parquet(table, path, **options)
         except duckdb.Error as error:
             raise SourceError(f"The rows cannot be computed: {_first_line(error)}") from error
         return int(pq.read_metadata(path).num_rows)
