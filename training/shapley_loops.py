@@ -6,17 +6,13 @@ groups, and no `fastmath` or parallel reduction may change that order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from features.compiling import compiled
+
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
-P = ParamSpec("P")
-T = TypeVar("T")
 
 BLOCK = 512
 """Rows worked on together, so that their sums stay in the processor's cache."""
@@ -26,17 +22,7 @@ RIGHT, LEFT, ZERO_RIGHT, ZERO_LEFT = range(4)
 """Where null goes; for the last two, 0 goes there too."""
 
 
-def _compiled(function: Callable[P, T]) -> Callable[P, T]:
-    """Compile a function, kept on disk where there is a folder to keep it in."""
-    fast: Callable[P, T]
-    try:
-        fast = numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # Neither the installed package nor the user's cache can be written to.
-        fast = numba.njit(nogil=True)(function)
-    return fast
-
-
-@_compiled
+@compiled
 def _cases(value: float, odds: Floats, points: Floats, weights: Floats) -> Floats:
     """Return a leaf's contributions (2 ** k, k) to the k features of its path, by which hold.
 
@@ -63,7 +49,7 @@ def _cases(value: float, odds: Floats, points: Floats, weights: Floats) -> Float
     return cases
 
 
-@_compiled
+@compiled
 def fill_tables(
     table: Floats,
     table_start: Places,
@@ -97,7 +83,7 @@ def fill_tables(
                 table[table_start[group] + column[j] * size + pattern] += cases[case, j]
 
 
-@_compiled
+@compiled
 def _decide(values: Floats, threshold: float, missing: int, lefts: NDArray[np.uint16]) -> None:
     """Set `lefts` to 1 for the values that go left."""
     if missing == LEFT:
@@ -113,7 +99,7 @@ def _decide(values: Floats, threshold: float, missing: int, lefts: NDArray[np.ui
             lefts[row] = missing == ZERO_LEFT if away else value <= threshold
 
 
-@_compiled
+@compiled
 def explain_rows(
     matrix: Floats,
     found: Floats,

@@ -5,32 +5,18 @@ Imported only where a component breaks a rule: loading Numba takes a moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from features.compiling import compiled
+
 Ints = NDArray[np.int64]
-P = ParamSpec("P")
-T = TypeVar("T")
 
 HELD, NEVER, UNIQUE, SIZE = range(4)
 NONE = -1
 
 
-def _compiled(function: Callable[P, T]) -> Callable[P, T]:
-    """Compile a function, kept on disk where there is a folder to keep it in."""
-    fast: Callable[P, T]
-    try:
-        fast = numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # Neither the installed package nor the user's cache can be written to.
-        fast = numba.njit(nogil=True)(function)
-    return fast
-
-
-@_compiled
+@compiled
 def _root(parent: Ints, node: int) -> int:
     while parent[node] != node:
         parent[node] = parent[parent[node]]
@@ -38,7 +24,7 @@ def _root(parent: Ints, node: int) -> int:
     return node
 
 
-@_compiled
+@compiled
 def _forbidden(parent: Ints, head: Ints, following: Ints, never: Ints, few: int, many: int) -> bool:
     """Say whether a never pair has one end in each of two groups, of which `few` has fewer."""
     entry = head[few]
@@ -49,7 +35,7 @@ def _forbidden(parent: Ints, head: Ints, following: Ints, never: Ints, few: int,
     return False
 
 
-@_compiled
+@compiled
 def lay(
     a: Ints,
     b: Ints,
