@@ -7,10 +7,11 @@ the one of the highest-priority namespace, and the earliest seen there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -145,13 +146,13 @@ class Graph:
     def at(self, as_of: int) -> Resolution:
         """Return everyone as known at `as_of`."""
         known = time.known_before(self.link_known, as_of)
-        edges = edges_in_order(self.a[known], self.b[known], self.link_time[known])
+        edges = edges_in_order(*_where(known, self.a, self.b, self.link_time))
         nodes = Nodes(self.rank, self.spellings.order)
         never = self.never.where(time.known_before(self.never_from, as_of))
         bypassed = time.known_before(self.bypassed_from, as_of)
         components = resolve(nodes, edges, self.rules, never, bypassed)
         seen = time.known_before(self.seen_known, as_of)
-        rows = (self.seen_key[seen], self.seen_time[seen], self.seen_owner[seen])
+        rows = _where(seen, self.seen_key, self.seen_time, self.seen_owner)
         anchor = anchors(nodes, components.label, *appeared(len(nodes), *rows))
         return self._spelt(Resolution(as_of, anchor, components.refused))
 
@@ -204,6 +205,12 @@ def _by_key(pairs: Mapping[Pair, int], keys: Mapping[str, int]) -> tuple[Pairs, 
     rows = [(keys[a], keys[b], at) for (a, b), at in pairs.items() if a in keys and b in keys]
     a, b, known_from = np.array(rows, dtype=np.int64).reshape(-1, 3).T
     return Pairs(a, b), known_from
+
+
+def _where(kept: NDArray[np.bool_], *columns: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield the rows of columns where `kept` is true; mostly that is all of them: no copies."""
+    everything = bool(kept.all())
+    return (column if everything else column[kept] for column in columns)
 
 
 def _ints(table: pa.Table, name: str) -> Ints:
