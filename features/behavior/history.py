@@ -1,0 +1,240 @@
+"""One person's history in packed arrays: what the live renderers of features and conditions read.
+
+Grain: one person. Events lie by type, in order of time, each attribute one array; the longest
+history is a few dozen arrays, which an online store can keep as bytes and hand back without a
+copy. A history keeps when every event became known, so that it answers at any moment: `known(T)`
+is what counted at T. Histories of several identities add up to that of the person (`joined`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from features import time
+from features.behavior.scene import EVENT_COLUMNS, Ints, Log, People, scene_of
+from features.engine import Engine
+
+UNITS = 10_000
+"""Numbers are DECIMAL(18,4): whole 1/10000s."""
+
+Mask = NDArray[np.bool_]
+Stated = int | bool | str
+"""A profile attribute: a number in 1/10000s, a date in microseconds, a boolean or a text."""
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """A numeric attribute of n events: `units` are 1/10000s, 0 where `null`."""
+
+    units: Ints
+    null: Mask
+
+    def take(self, places: Any) -> Numbers:
+        """Return those of some of the events."""
+        return Numbers(self.units[places], self.null[places])
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """A text attribute of n events: places in `values`, each there once; -1 = null."""
+
+    codes: NDArray[np.int32]
+    values: tuple[str, ...]
+
+    def take(self, places: Any) -> Texts:
+        """Return those of some of the events."""
+        return Texts(self.codes[places], self.values)
+
+
+Column = Numbers | Texts
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """The n events of one type, in order of time: arrays (n,), times in UTC microseconds.
+
+    `known_at`: when each became known. `local_day`: days since 1970-01-01 in the project's time
+    zone. An attribute that no event states may be absent.
+    """
+
+    event_time: Ints
+    known_at: Ints
+    local_day: NDArray[np.int32]
+    attributes: Mapping[str, Column] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.event_time)
+
+    def take(self, places: Any) -> Events:
+        """Return some of the events: a mask, or places in order of time."""
+        return Events(
+            self.event_time[places],
+            self.known_at[places],
+            self.local_day[places],
+            {name: column.take(places) for name, column in self.attributes.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """A person as an online store holds them.
+
+    `events`: event type to its events. `attributes`: profile attribute to its merged value; absent
+    = unknown. `identities`: namespace to the number of identities in it; absent = none.
+    """
+
+    events: Mapping[str, Events] = field(default_factory=dict)
+    attributes: Mapping[str, Stated] = field(default_factory=dict)
+    identities: Mapping[str, int] = field(default_factory=dict)
+
+    def known(self, as_of: int) -> History:
+        """Return the history with the events alone that were known at `as_of`."""
+        return replace(self, events=dict(self._known(as_of)))
+
+    def _known(self, as_of: int) -> Iterator[tuple[str, Events]]:
+        for event, some in self.events.items():
+            counts = time.known_before(some.known_at, as_of)
+            if counts.all():
+                yield event, some
+            elif counts.any():
+                yield event, some.take(counts)
+
+    def joined(self, *others: Mapping[str, Events]) -> History:
+        """Return the history with the events of `others` added, each by its event type."""
+        listed = [self.events, *others]
+        types = dict.fromkeys(event for events in listed for event in events)
+        added = {
+            event: _in_order([events[event] for events in listed if event in events])
+            for event in types
+        }
+        return replace(self, events=added)
+
+
+def _in_order(parts: Sequence[Events]) -> Events:
+    """Return events of one type from several places as one, in order of time."""
+    if len(parts) == 1:
+        return parts[0]
+    lengths = [len(part) for part in parts]
+    names = dict.fromkeys(name for part in parts for name in part.attributes)
+    whole = Events(
+        np.concatenate([part.event_time for part in parts]),
+        np.concatenate([part.known_at for part in parts]),
+        np.concatenate([part.local_day for part in parts]),
+        {n: _one_after_another([p.attributes.get(n) for p in parts], lengths) for n in names},
+    )
+    return whole.take(np.argsort(whole.event_time, kind="stable"))
+
+
+def _one_after_another(columns: Sequence[Column | None], lengths: Sequence[int]) -> Column:
+    if any(isinstance(column, Texts) for column in columns):
+        return _texts([c if isinstance(c, Texts) else None for c in columns], lengths)
+    numbers = [
+        column
+        if isinstance(column, Numbers)
+        else Numbers(np.zeros(length, np.int64), np.ones(length, bool))
+        for column, length in zip(columns, lengths, strict=True)
+    ]
+    return Numbers(
+        np.concatenate([column.units for column in numbers]),
+        np.concatenate([column.null for column in numbers]),
+    )
+
+
+def _texts(columns: Sequence[Texts | None], lengths: Sequence[int]) -> Texts:
+    """Return text columns as one: every value is given a place anew."""
+    places: dict[str, int] = {}
+    codes = []
+    for column, length in zip(columns, lengths, strict=True):
+        values = column.values if column else ()
+        # One more, so that -1 (null) finds -1.
+        anew = np.array([*(places.setdefault(v, len(places)) for v in values), -1], np.int32)
+        codes.append(anew[column.codes] if column else np.full(length, -1, np.int32))
+    return Texts(np.concatenate(codes), tuple(places))
+
+
+# From tables -------------------------------------------------------------------------------------
+
+
+def histories_of(engine: Engine, log: Log, people: People) -> list[History]:
+    """Return the history of every row of `people`: all events of its identities, known or not.
+
+    Attributes and identities are those of the row's own as_of. For a few thousand rows: all of
+    them are held in memory.
+    """
+    scene = scene_of(engine, log, people)
+    spine = engine.arrow(scene.spine.order_by("row_id"))
+    joined = log.events.inner_join(scene.members.drop("as_of"), "identity_key")
+    columns = (*EVENT_COLUMNS, "known_at", *log.event_attributes)
+    rows = engine.arrow(joined.select("row_id", *columns).order_by("row_id"))
+    scene.close()
+    starts = np.searchsorted(rows["row_id"].to_numpy(), np.arange(len(people) + 1))
+    return [
+        replace(described_by(row), events=events_by_type(rows.slice(start, end - start)))
+        for row, (start, end) in zip(spine.to_pylist(), pairwise(starts.tolist()), strict=True)
+    ]
+
+
+def described_by(spine_row: Mapping[str, Any]) -> History:
+    """Return a history without events: what a row of a scene's spine says of the person."""
+    attributes = {
+        name.removeprefix("profile_"): whole_units(value) if isinstance(value, Decimal) else value
+        for name, value in spine_row.items()
+        if name.startswith("profile_") and value is not None
+    }
+    counts = {
+        name.removeprefix("identities_"): count
+        for name, count in spine_row.items()
+        if name.startswith("identities_") and count
+    }
+    return History(attributes=attributes, identities=counts)
+
+
+def whole_units(number: Decimal) -> int:
+    """Return a DECIMAL(18,4) in 1/10000s."""
+    return int(number.scaleb(4))
+
+
+def events_by_type(rows: pa.Table) -> dict[str, Events]:
+    """Return one person's events by type.
+
+    A row each: event_type, event_time, known_at, local_day, and `attr_*` as DECIMAL(18,4) or text.
+    """
+    table = rows.sort_by("event_time")
+    whole = Events(
+        table["event_time"].to_numpy(),
+        table["known_at"].to_numpy(),
+        table["local_day"].to_numpy().astype(np.int32),
+        {
+            name.removeprefix("attr_"): _column(table[name].combine_chunks())
+            for name in table.column_names
+            if name.startswith("attr_")
+        },
+    )
+    types = table["event_type"].combine_chunks().dictionary_encode()
+    codes = types.indices.to_numpy()
+    return {
+        event: whole.take(codes == code) for code, event in enumerate(types.dictionary.to_pylist())
+    }
+
+
+def _column(stated: pa.Array) -> Column:
+    if pa.types.is_decimal(stated.type):
+        # Arrow has 128 bits a number; of DECIMAL(18,4) the lower half is the whole number.
+        halves = np.frombuffer(stated.fill_null(0).buffers()[1], np.int64)
+        start = 2 * stated.offset
+        return Numbers(halves[start : start + 2 * len(stated) : 2].copy(), _nulls(stated))
+    coded = stated.dictionary_encode()
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return Texts(codes, tuple(coded.dictionary.to_pylist()))
+
+
+def _nulls(stated: pa.Array) -> Mask:
+    return np.asarray(stated.is_null().to_numpy(zero_copy_only=False), dtype=bool)
