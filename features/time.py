@@ -112,6 +112,14 @@ def within_lookback(event_time: Any, as_of: Any, window: Window) -> Any:
     return event_time >= as_of - window.micros
 
 
+def first_within(moments: Any, as_of: Any, lengths: Any) -> Any:
+    """Return, by look-back, the place of the first of an array of moments that lies in it.
+
+    Moments are in ascending order and known at `as_of`, `lengths` in microseconds.
+    """
+    return moments.searchsorted(as_of - lengths, side="left")
+
+
 def within(event_time: Any, start: Any, end: Any) -> Any:
     """Say whether an event lies in the half-open span `[start, end)`."""
     return (event_time >= start) & (event_time < end)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from features.behavior import definitions as d
 from features.behavior.catalogue import catalogue, observe
+from features.behavior.history import histories_of
+from features.behavior.live import Live
 from features.behavior.scene import People, scene_of
 from features.behavior.table import matrix_of, render
 from features.identity.graph import NOBODY
@@ -103,6 +105,15 @@ def test_every_feature_is_what_nested_loops_say(drawn: Drawn) -> None:
         assert {n: x for n, x in found.items() if n not in nulls} == {
             n: x for n, x in expected.items() if n not in nulls
         }
+
+
+def test_one_person_live_is_the_same(drawn: Drawn) -> None:
+    histories = histories_of(drawn.bench.engine, drawn.bench.log, drawn.people)
+    renderer = Live(drawn.definitions)
+    for history, as_of, expected in zip(
+        histories, drawn.people.as_of.tolist(), drawn.matrix, strict=True
+    ):
+        np.testing.assert_array_equal(renderer.features(history, as_of), expected)
 
 
 def test_a_person_alone_is_measured_as_in_a_crowd(drawn: Drawn) -> None:

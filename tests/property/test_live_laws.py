@@ -1,0 +1,164 @@
+"""Live and in a table, a feature of any history is the same number, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.behavior import definitions as d
+from features.behavior.history import History, described_by, events_by_type
+from features.behavior.live import Live
+from features.behavior.scene import Log, Scene, known_history
+from features.behavior.table import matrix_of, render
+from features.engine import Engine
+from features.identity.spellings import Spellings
+from features.time import MICROS_PER_DAY as DAY
+from features.time import Window, parse_instant
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SPRING = parse_instant("2024-03-30", "Europe/Berlin")
+"""Midnight in Berlin; the day after has 23 hours."""
+HOUR = DAY // 24
+MONEY = pa.decimal128(18, 4)
+TYPES = ("view", "buy", "other")
+WINDOWS = [Window.parse(text) for text in ("1h", "1d", "2d", "10d")]
+GAPS: tuple[d.GapMeasure, ...] = ("mean", "deviation", "last", "ratio")
+DEFINITIONS: tuple[d.Definition, ...] = (
+    d.Tenure(),
+    *(x for event in TYPES[:2] for x in (d.DaysSince(event), d.DaysSinceFirst(event))),
+    *(kind(event, w) for event in TYPES[:2] for kind in (d.Count, d.ActiveDays) for w in WINDOWS),
+    *(d.Sum("buy", "amount", window) for window in WINDOWS),
+    *(d.Distinct("buy", name, window) for name in ("item", "amount") for window in WINDOWS),
+    *(d.Distinct("view", "item", window) for window in WINDOWS),
+    *(d.Gap(event, measure) for event in TYPES[:2] for measure in GAPS),
+    *(d.Trend("view", short, WINDOWS[-1]) for short in WINDOWS[:-1]),
+    d.NumberAttribute("age"),
+    d.DaysSinceAttribute("born"),
+    *(d.CategoryIs("country", value, at) for at, value in enumerate(("FR", "DE", None))),
+    *(d.CategoryIs("vip", value, at) for at, value in enumerate(("true", "false"), 1)),
+    d.IdentityCount("cookie"),
+)
+
+numbers = st.none() | st.decimals("-99999999999999.9999", "99999999999999.9999", places=4) | (
+    st.sampled_from([Decimal("0"), Decimal("0.1"), Decimal("19.99"), Decimal("-2.5")])
+)  # fmt: skip
+moments = st.builds(
+    lambda hour, odd: SPRING + hour * HOUR + odd,
+    st.integers(-48, 300),
+    st.sampled_from([0, 0, 0, 1, -1, 1_500_000]),
+)
+"""Most are on the hour, so that they tie, and lie on the edges of each other's windows."""
+
+
+@st.composite
+def happenings(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw an event of one of three people."""
+    moment = draw(moments)
+    return {
+        "identity_key": draw(st.integers(0, 2)),
+        "event_time": moment,
+        "known_at": moment + draw(st.sampled_from([0, 0, 0, DAY, 1])),
+        "local_day": (datetime.fromtimestamp(moment // 1_000_000, BERLIN).date()
+                      - datetime.fromtimestamp(0, UTC).date()).days,
+        "event_type": draw(st.sampled_from(TYPES)),
+        "attr_amount": draw(numbers),
+        "attr_item": draw(st.sampled_from([None, "", "a", "b", "B"])),
+    }  # fmt: skip
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Draw events, and what is said of six rows: two moments of each of three people.
+
+    Most moments see an event on the edge of a window, or just beyond it.
+    """
+    events = draw(st.lists(happenings(), max_size=25))
+    near = moments
+    if events:
+        seen = [each[name] for each in events for name in ("event_time", "known_at")]
+        near = st.sampled_from(seen)
+    lengths = [0, *(window.micros for window in WINDOWS)]
+    as_of = st.builds(sum, st.tuples(near, st.sampled_from(lengths), st.sampled_from([0, 0, 1])))
+    rows = [
+        {
+            "row_id": row,
+            "identity_key": row % 3,
+            "as_of": draw(as_of),
+            "profile_age": draw(numbers),
+            "profile_born": draw(st.none() | st.integers(-40_000, 40_000).map(lambda n: n * DAY)),
+            "profile_country": draw(st.sampled_from([None, "FR", "DE", "NL", ""])),
+            "profile_vip": draw(st.sampled_from([None, True, False])),
+            "identities_cookie": draw(st.integers(0, 3)),
+        }
+        for row in range(6)
+    ]
+    return events, rows
+
+
+SPINE = pa.schema({
+    "row_id": pa.int64(), "as_of": pa.int64(), "profile_age": MONEY, "profile_born": pa.int64(),
+    "profile_country": pa.string(), "profile_vip": pa.bool_(), "identities_cookie": pa.int64(),
+})  # fmt: skip
+MEMBERS = pa.schema({"row_id": pa.int64(), "identity_key": pa.int64(), "as_of": pa.int64()})
+EVENTS = pa.schema({
+    "identity_key": pa.int64(), "event_time": pa.int64(), "known_at": pa.int64(),
+    "local_day": pa.int32(), "event_type": pa.string(), "attr_amount": MONEY,
+    "attr_item": pa.string(),
+})  # fmt: skip
+
+
+def in_table(
+    engine: Engine, events: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
+) -> Any:
+    """Return the features of `rows` as the table renderer computes them."""
+    held = engine.hold(engine.table(pa.Table.from_pylist(list(events), EVENTS)))
+    nothing = np.zeros(0, np.int64)
+    spellings = Spellings(nothing, nothing, nothing, nothing, nothing)
+    log = Log(held, held, nothing, spellings, (), {})
+    members = engine.hold(engine.table(pa.Table.from_pylist(list(rows), MEMBERS)))
+    spine = engine.hold(engine.table(pa.Table.from_pylist(list(rows), SPINE)))
+    scene = Scene(engine, spine, members, engine.hold(known_history(log, members)))
+    matrix = matrix_of(render(scene, DEFINITIONS))
+    scene.close()
+    engine.drop(held)
+    return matrix
+
+
+def history_of(events: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> History:
+    """Return the history of a row's person."""
+    mine = [event for event in events if event["identity_key"] == row["identity_key"]]
+    table = pa.Table.from_pylist(mine, EVENTS)
+    return replace(described_by(row), events=events_by_type(table))
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with Engine(threads=1, temporary=tmp_path_factory.mktemp("live")) as opened:
+        yield opened
+
+
+@settings(max_examples=80)
+@given(worlds())
+def test_live_is_the_table_to_the_bit(
+    engine: Engine, drawn: tuple[list[dict[str, Any]], list[dict[str, Any]]]
+) -> None:
+    events, rows = drawn
+    expected = in_table(engine, events, rows)
+    renderer = Live(DEFINITIONS)
+    for row, wanted in zip(rows, expected, strict=True):
+        found = renderer.features(history_of(events, row), row["as_of"])
+        names = [x.feature.name for x in DEFINITIONS]
+        differ = {n: (a, b) for n, a, b in zip(names, found.tolist(), wanted.tolist(), strict=True)
+                  if np.float64(a).tobytes() != np.float64(b).tobytes()
+                  and not (np.isnan(a) and np.isnan(b))}  # fmt: skip
+        assert not differ
