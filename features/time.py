@@ -125,6 +125,26 @@ def within(event_time: Any, start: Any, end: Any) -> Any:
     return (event_time >= start) & (event_time < end)
 
 
+def is_later(moment: Any, other: Any) -> Any:
+    """Say whether a moment comes after another: one of the same instant does not."""
+    return moment > other
+
+
+def latest_within(moment: Any, length: Window) -> Any:
+    """Return the last instant that is within `length` after a moment: just that long counts."""
+    return moment + length.micros
+
+
+def is_within(moment: Any, latest: Any) -> Any:
+    """Say whether a moment is no later than the last instant that counts."""
+    return moment <= latest
+
+
+def is_over(latest: Any, as_of: Any) -> Any:
+    """Say whether all that happened up to an instant, and at it, can be known at `as_of`."""
+    return latest < as_of
+
+
 def outcome_start(as_of: Any, gap: Window | None) -> Any:
     """Return the first instant of the outcome window."""
     return as_of + (gap.micros if gap else 0)

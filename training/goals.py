@@ -55,10 +55,11 @@ def compile_goal(goal: Goal, vocabulary: Vocabulary) -> CompiledGoal:
             f"goals.{goal.name}.outcome: {goal.outcome!r} names no event.",
             hint="Say what will happen, or will not: any(purchase), not any(purchase).",
         )
-    if used.attributes or used.identities or any(f.window for f in event_filters(outcome)):
+    limited = not all(events.whole_history for events in event_filters(outcome))
+    if used.attributes or used.identities or limited:
         raise BadGoal(
             f"goals.{goal.name}.outcome: {goal.outcome!r} looks beyond the outcome window.",
-            hint="Use events without `in last`: the window is outcome_window. "
+            hint="Use events without `in last`, `since`, `before`: the window is outcome_window. "
             "Attributes and identities belong in `eligible`.",
         )
     stated = parse(goal.eligible, vocabulary) if goal.eligible else None

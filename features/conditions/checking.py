@@ -9,6 +9,19 @@ from typing import cast
 from lark import Token, Tree
 
 from features.conditions.errors import ConditionCode, ConditionError, shown
+from features.conditions.functions import (
+    AS_STATED,
+    BUCKETS,
+    DIRECTIONS,
+    ELSE,
+    EXAMPLES,
+    FUNCTIONS,
+    MAX_STEPS,
+    OF_ATTRIBUTES,
+    OF_NUMBERS,
+    SCORE_FIELDS,
+    YES_OR_NO,
+)
 from features.conditions.literals import Page, Part, branch, leaf
 from features.conditions.tree import (
     Aggregate,
@@ -20,6 +33,7 @@ from features.conditions.tree import (
     Contains,
     DaysSinceDate,
     Direction,
+    EndsWith,
     EventAttribute,
     EventFilter,
     Exists,
@@ -29,45 +43,27 @@ from features.conditions.tree import (
     HasIdentity,
     In,
     InSegment,
+    Instant,
     Not,
     Number,
     Operator,
     Scalar,
     Score,
     ScoreField,
+    Sequence,
     Sign,
     StartsWith,
+    Step,
     Value,
     all_of,
     any_of,
 )
 from features.conditions.vocabulary import Kind, Vocabulary
 
-OF_CALENDAR = ("active_days", "calendar_days", "calendar_months", "calendar_years")
-OF_EVENTS = ("count", "days_since", "days_since_first", "lifespan", *OF_CALENDAR)
-OF_NUMBERS = ("sum", "mean", "min", "max")
-AS_STATED = ("first", "last")
-OF_ATTRIBUTES = (*OF_NUMBERS, *AS_STATED, "distinct")
-YES_OR_NO = ("any", "in_segment")
-ELSE = ("days_since_date", "identity", "factor")
-FUNCTIONS = (*OF_EVENTS, *OF_ATTRIBUTES, *YES_OR_NO, *ELSE)
-
-SCORE_FIELDS = ("score", "probability", "percentile", "bucket")
-BUCKETS = ("low", "medium", "high")
-DIRECTIONS = ("raises", "lowers")
-
-_USE = {
-    "any": "any(purchase in last 30d)",
-    "in_segment": "in_segment(win_back)",
-    "identity": "identity(email) exists",
-    "factor": "factor(churn, days_since_purchase) = raises",
-    "count": "count(purchase in last 30d) >= 2",
-    "days_since": "days_since(purchase) < 30",
-    "days_since_first": "days_since_first(purchase) > 365",
-    "days_since_date": "days_since_date(birth_date) > 6574",
-    "lifespan": "lifespan(purchase) > 365",
-    **{name: f"{name}(purchase in last 30d) >= 2" for name in OF_CALENDAR},
-    **{name: f"{name}(purchase.amount in last 30d) >= 2" for name in OF_ATTRIBUTES},
+TEXT_TESTS: dict[str, type[Contains] | type[StartsWith] | type[EndsWith]] = {
+    "contains": Contains,
+    "starts_with": StartsWith,
+    "ends_with": EndsWith,
 }
 
 
@@ -116,11 +112,34 @@ class Checker(Page):
                 return Compare(value, operator, self._scalar(tree.children[2], value, said))
             case "among":
                 return In(value, tuple(self._scalar(c, value, said) for c in tree.children[1:]))
+            case "range":
+                return self._range(tree, value, said)
             case "exists":
                 self._nullable(tree, value, said)
                 return Exists(value)
             case _:
                 return self._text_test(tree, value, said)
+
+    def _range(self, tree: Tree[Token], value: Value, said: str) -> Condition:
+        """Return `between A and B`, both included, as the two comparisons it stands for."""
+        if value.kind not in ("number", "date"):
+            raise self.error(
+                "type_mismatch",
+                f"{said} is a {value.kind} and has no order.",
+                tree.children[1],
+                expected="a number or a date before `between`",
+                hint="Use =, != or in.",
+            )
+        low, high = (self._scalar(part, value, said) for part in tree.children[1:])
+        if _place(low) > _place(high):
+            raise self.error(
+                "condition_syntax",
+                "Nothing lies between these two: the first is greater.",
+                tree.children[1],
+                expected="the lesser of the two",
+                hint="Write the lesser one first.",
+            )
+        return all_of([Compare(value, ">=", low), Compare(value, "<=", high)])
 
     def _scalar(self, part: Part, value: Value, said: str) -> Scalar:
         literal = self.literal(part, value.kind, said)
@@ -135,10 +154,10 @@ class Checker(Page):
                 f"{said} has no letters to look into.",
                 tree,
                 expected="a text attribute",
-                hint="`contains` and `starts with` are for text attributes.",
+                hint="`contains`, `starts with` and `ends with` are for text attributes.",
             )
         part = cast("str", self.literal(tree.children[1], "text", said))
-        return Contains(value, part) if tree.data == "contains" else StartsWith(value, part)
+        return TEXT_TESTS[tree.data](value, part)
 
     def _nullable(self, tree: Tree[Token], value: Value, said: str) -> None:
         if isinstance(value, Aggregate):
@@ -253,7 +272,7 @@ class Checker(Page):
         place: Part | int,
         code: ConditionCode = "condition_syntax",
     ) -> ConditionError:
-        example = _USE[function]
+        example = EXAMPLES[function]
         return self.error(
             code, problem, place, expected=f"as in {example}", hint=f"Write {example}."
         )
@@ -262,6 +281,8 @@ class Checker(Page):
         function = self._function(call)
         if function == "any":
             return AnyEvent(self._events(branch(call, 1), "any"))
+        if function == "sequence":
+            return self._sequence(branch(call, 1))
         if function == "in_segment":
             token = self._one_name(call, function)
             self._served(token)
@@ -290,10 +311,11 @@ class Checker(Page):
 
     def _one_name(self, call: Tree[Token], function: str) -> Token:
         arguments = branch(call, 1)
-        alone = arguments.data == "arguments" and len(arguments.children) == 1
-        if not alone or len(branch(arguments, 0).children) != 1:
+        step = branch(arguments, 0) if arguments.data == "arguments" else arguments
+        alone = step.data == "step" and len(arguments.children) == len(step.children) == 1
+        if not alone or len(branch(step, 0).children) != 1:
             raise self._misuse(function, f"`{function}` takes one name.", arguments)
-        return leaf(branch(arguments, 0), 0)
+        return leaf(branch(step, 0), 0)
 
     def _call(self, call: Tree[Token]) -> Aggregate | DaysSinceDate:
         function, arguments = self._function(call), branch(call, 1)
@@ -305,7 +327,8 @@ class Checker(Page):
         events = self._events(arguments, function)
         if function not in OF_ATTRIBUTES:
             return Aggregate(cast("Function", function), events)
-        name, kind = self._attribute(branch(arguments, 0), events.event, function)
+        subject = branch(branch(arguments, 0), 0)
+        name, kind = self._attribute(subject, events.event, function)
         stated = kind if function in AS_STATED else "number"
         return Aggregate(cast("Function", function), events, name, stated)
 
@@ -329,22 +352,115 @@ class Checker(Page):
             raise self._misuse(function, problem, token, "type_mismatch")
         return name, kinds[name]
 
+    # --- events -----------------------------------------------------------------------------
+
+    def _sequence(self, arguments: Tree[Token]) -> Sequence:
+        if arguments.data == "pair":
+            problem = "The steps of a sequence are joined by `then`."
+            raise self._misuse("sequence", problem, leaf(arguments, 1))
+        parts = cast("list[Tree[Token]]", arguments.children)
+        if len(parts) < 2:
+            problem = "A sequence has at least two steps."
+            raise self._misuse("sequence", problem, arguments.meta.end_pos)
+        if len(parts) > MAX_STEPS:
+            raise self.error(
+                "too_deep",
+                f"A sequence has at most {MAX_STEPS} steps, and this one has {len(parts)}.",
+                parts[MAX_STEPS],
+                expected="`)`",
+                hint="Leave out steps that the others imply.",
+            )
+        self._happened(parts[0])
+        limits = [self._limits(part) for part in parts]
+        if "within" in limits[0]:
+            raise self.error(
+                "condition_syntax",
+                "The first step comes after no other.",
+                limits[0]["within"],
+                expected="`then` or `)`",
+                hint="Give the limit to the step that follows, or write `in last`.",
+            )
+        return Sequence(tuple(map(self._step, parts, limits)))
+
+    def _step(self, part: Tree[Token], limits: dict[str, Tree[Token]]) -> Step:
+        events = self._filter(part, "sequence", limits)
+        within = self.window(leaf(limits["within"], 0)) if "within" in limits else None
+        return Step(events, within, part.data == "step")
+
     def _events(self, arguments: Tree[Token], function: str) -> EventFilter:
         if arguments.data == "pair":
             problem = f"`{function}` takes events, not two names."
             raise self._misuse(function, problem, leaf(arguments, 1))
-        subject = branch(arguments, 0)
+        if len(arguments.children) > 1:
+            problem = "Only `sequence` takes events that follow each other."
+            raise self._misuse(function, problem, arguments.children[1])
+        part = branch(arguments, 0)
+        self._happened(part)
+        limits = self._limits(part)
+        if "within" in limits:
+            raise self.error(
+                "condition_syntax",
+                "`within` is for the later steps of a sequence.",
+                limits["within"],
+                expected="`in last`, `since` or `before`",
+                hint="Write in last 30d.",
+            )
+        return self._filter(part, function, limits)
+
+    def _happened(self, part: Tree[Token]) -> None:
+        if part.data == "absent":
+            raise self.error(
+                "condition_syntax",
+                "Only a later step of a sequence can be one that did not happen.",
+                part,
+                expected="an event type",
+                hint="Write `not` before the function: not any(purchase).",
+            )
+
+    def _limits(self, part: Tree[Token]) -> dict[str, Tree[Token]]:
+        """Return what limits the events of a step, by its word, each said once."""
+        found: dict[str, Tree[Token]] = {}
+        for limit in cast("list[Tree[Token]]", part.children[1:]):
+            if limit.data in found:
+                raise self.error(
+                    "condition_syntax",
+                    "The same limit is set twice.",
+                    limit,
+                    expected="another limit, or `)`",
+                    hint="Join two tests with `and` after one `where`."
+                    if limit.data == "where"
+                    else "Keep the narrower one.",
+                )
+            found[limit.data] = limit
+        return found
+
+    def _filter(
+        self, part: Tree[Token], function: str, limits: dict[str, Tree[Token]]
+    ) -> EventFilter:
+        subject = branch(part, 0)
         self._no_date(leaf(subject, 0), function)
         event = self.known(leaf(subject, 0), self.vocabulary.events, "an event type")
         if len(subject.children) == 2 and function not in OF_ATTRIBUTES:
             raise self._misuse(function, f"`{function}` takes an event type.", leaf(subject, 1))
-        parts = {part.data: part for part in cast("list[Tree[Token]]", arguments.children[1:])}
-        where, lookback = parts.get("where"), parts.get("lookback")
+        since, before = (self._moment(limits.get(word)) for word in ("since", "before"))
+        if since and before and since.micros >= before.micros:
+            raise self.error(
+                "condition_syntax",
+                "No event is of this time: it ends before it begins.",
+                limits["since"],
+                expected="a date before the other",
+                hint="Write since date(…) before date(…), the earlier one first.",
+            )
         return EventFilter(
             event,
-            None if where is None else self.condition(branch(where, 0), event),
-            None if lookback is None else self.window(leaf(lookback, 0)),
+            self.condition(branch(limits["where"], 0), event) if "where" in limits else None,
+            self.window(leaf(limits["lookback"], 0)) if "lookback" in limits else None,
+            since,
+            before,
         )
+
+    def _moment(self, limit: Tree[Token] | None) -> Instant | None:
+        return None if limit is None else self.instant(leaf(branch(limit, 0), 0))
 
     def _no_date(self, token: Token, function: str) -> None:
         dated = self.vocabulary.attributes.get(str(token)) == "date"
@@ -356,3 +472,8 @@ class Checker(Page):
                 expected="an event type",
                 hint=f"Write days_since_date({token[:60]}).",
             )
+
+
+def _place(literal: Scalar) -> Decimal | int:
+    """Return where a number or a moment stands in its order."""
+    return literal.micros if isinstance(literal, Instant) else cast("Decimal", literal)

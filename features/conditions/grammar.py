@@ -29,11 +29,18 @@ _operand: attribute | score | call
 attribute: NAME
 score: NAME "." NAME
 call: NAME "(" arguments ")"
-arguments: event | event where | event lookback | event where lookback | event lookback where
+arguments: _step (_THEN _step)*
     | NAME "," NAME -> pair
+_step: step | absent
+step: event _limit*
+absent: _NOT event _limit*
 event: (NAME | STRING) ("." NAME)?
+_limit: where | lookback | since | before | within
 where: _WHERE either_of{_event_test}
 lookback: _IN _LAST WINDOW
+since: _SINCE date
+before: _BEFORE date
+within: _WITHIN WINDOW
 
 ?value: product (SUM product)+ -> chain
     | product
@@ -47,8 +54,10 @@ field: NAME
 
 ?test_of{operand}: operand OPERATOR literal -> compare
     | operand _IN "(" literal ("," literal)* ")" -> among
+    | operand _BETWEEN literal _AND literal -> range
     | operand _CONTAINS literal -> contains
     | operand _STARTS _WITH literal -> starts_with
+    | operand _ENDS _WITH literal -> ends_with
     | operand _EXISTS -> exists
 
 ?literal: STRING | NUMBER | TRUE | FALSE | NAME | date
@@ -61,9 +70,15 @@ _IN.2: /in\b/i
 _LAST.2: /last\b/i
 _WHERE.2: /where\b/i
 _CONTAINS.2: /contains\b/i
+_BETWEEN.2: /between\b/i
 _STARTS.2: /starts\b/i
+_ENDS.2: /ends\b/i
 _WITH.2: /with\b/i
 _EXISTS.2: /exists\b/i
+_SINCE.2: /since\b/i
+_BEFORE.2: /before\b/i
+_WITHIN.2: /within\b/i
+_THEN.2: /then\b/i
 _DATE.2: /date\b/i
 TRUE.2: /true\b/i
 FALSE.2: /false\b/i
@@ -85,9 +100,15 @@ KEYWORDS = {
     "_LAST": "last",
     "_WHERE": "where",
     "_CONTAINS": "contains",
+    "_BETWEEN": "between",
     "_STARTS": "starts",
+    "_ENDS": "ends",
     "_WITH": "with",
     "_EXISTS": "exists",
+    "_SINCE": "since",
+    "_BEFORE": "before",
+    "_WITHIN": "within",
+    "_THEN": "then",
     "_DATE": "date",
     "TRUE": "true",
     "FALSE": "false",

@@ -18,6 +18,7 @@ import ibis.expr.types as ir
 
 from features.conditions.exactness import DIGITS
 from features.conditions.formulas import UNITS, Resolve, formula_value
+from features.conditions.sequences import rows_with
 from features.conditions.tree import (
     Aggregate,
     And,
@@ -27,6 +28,7 @@ from features.conditions.tree import (
     Condition,
     Contains,
     DaysSinceDate,
+    EndsWith,
     EventAttribute,
     EventFilter,
     Exists,
@@ -42,10 +44,16 @@ from features.conditions.tree import (
     Score,
     StartsWith,
     Value,
+    ValueTest,
     leaves,
+    sequences,
     values,
 )
-from features.time import days_between, month_of, within_lookback
+from features.conditions.tree import Sequence as Steps
+from features.time import EARLIEST, LATEST, days_between, month_of, within, within_lookback
+
+Said = Callable[[Value | Steps], ir.Value]
+"""Gives the column of a value, or of whether a sequence is found."""
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -69,9 +77,16 @@ def matches(condition: Condition, spine: ir.Table, history: ir.Table) -> ir.Tabl
 
     Returns row_id: int64, matches: boolean, never null, one row per spine row.
     """
+    marks = {found: f"sequence_{number}" for number, found in enumerate(sequences(condition))}
+    for found, name in marks.items():
+        spine = _marked(spine, rows_with(found, history, _passes), name)
     table, column = _resolved(values(condition, Aggregate), spine, history)
+
+    def said(asked: Value | Steps) -> ir.Value:
+        return table[marks[asked]] if isinstance(asked, Steps) else column(asked)
+
     return table.select(
-        row_id=table["row_id"].cast("int64"), matches=_holds(condition, table, column)
+        row_id=table["row_id"].cast("int64"), matches=_holds(condition, table, said)
     )
 
 
@@ -85,6 +100,13 @@ def measured(measures: Sequence[Measure], spine: ir.Table, history: ir.Table) ->
     table, column = _resolved(aggregates, spine, history)
     named = {f"measure_{measure.name}": column(measure) for measure in measures}
     return table.select(row_id=table["row_id"].cast("int64"), **named)
+
+
+def _marked(spine: ir.Table, found: ir.Table, name: str) -> ir.Table:
+    """Return the spine with a column that says whether a row is among those found."""
+    found = found.select(found_row_id=found["row_id"])
+    joined = spine.left_join(found, spine["row_id"] == found["found_row_id"])
+    return joined.mutate(**{name: joined["found_row_id"].notnull()}).drop("found_row_id")
 
 
 def _resolved(
@@ -198,19 +220,23 @@ def _passes(events: EventFilter, rows: ir.Table) -> ir.BooleanValue:
     tests = [rows["event_type"] == events.event]
     if events.window is not None:
         tests.append(within_lookback(rows["event_time"], rows["as_of"], events.window))
+    if events.since is not None or events.before is not None:
+        since = events.since.micros if events.since else EARLIEST
+        before = events.before.micros if events.before else LATEST
+        tests.append(within(rows["event_time"], since, before))
     if events.where is not None:
         tests.append(_holds(events.where, rows, lambda value: rows[_attribute_column(value)]))
     return _balanced(tests, operator.and_)
 
 
-def _attribute_column(value: Value) -> str:
+def _attribute_column(value: Value | Steps) -> str:
     return f"attr_{cast('EventAttribute', value).name}"
 
 
 # --- booleans over one row ----------------------------------------------------------------------
 
 
-def _holds(condition: Condition, table: ir.Table, column: Resolve) -> ir.BooleanValue:
+def _holds(condition: Condition, table: ir.Table, column: Said) -> ir.BooleanValue:
     """Return the condition as a boolean that is never null."""
     match condition:
         case And(terms):
@@ -219,8 +245,8 @@ def _holds(condition: Condition, table: ir.Table, column: Resolve) -> ir.Boolean
             return _balanced([_holds(term, table, column) for term in terms], operator.or_)
         case Not(term):
             return ~_holds(term, table, column)
-        case Compare() | In() | Contains() | StartsWith() | Exists():
-            return _test(condition, column(condition.value))
+        case Steps():
+            return cast("ir.BooleanValue", column(condition))
         case AnyEvent(events):
             return cast("Any", column(Aggregate("count", events))) > 0
         case Factor(goal, reason, direction):
@@ -230,9 +256,11 @@ def _holds(condition: Condition, table: ir.Table, column: Resolve) -> ir.Boolean
             return _false_if_null(table[f"identity_{namespace}"])
         case InSegment(segment):
             return _false_if_null(table[f"segment_{segment}"])
+        case _:
+            return _test(condition, column(condition.value))
 
 
-def _test(atom: Compare | In | Contains | StartsWith | Exists, column: Any) -> ir.BooleanValue:
+def _test(atom: ValueTest, column: Any) -> ir.BooleanValue:
     match atom:
         case Compare(_, sign, literal):
             return _false_if_null(_COMPARE[sign](column, _literal(literal, column.type())))
@@ -243,6 +271,8 @@ def _test(atom: Compare | In | Contains | StartsWith | Exists, column: Any) -> i
             return _false_if_null(column.contains(ibis.literal(text, "string")))
         case StartsWith(_, text):
             return _false_if_null(column.startswith(ibis.literal(text, "string")))
+        case EndsWith(_, text):
+            return _false_if_null(column.endswith(ibis.literal(text, "string")))
         case Exists():
             return cast("ir.BooleanValue", column.notnull())
 

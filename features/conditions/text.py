@@ -1,7 +1,8 @@
 """A condition or a formula as canonical text: parsing it gives the same tree back.
 
-One spelling for each tree: double quotes, one space, parentheses only where needed, `where` before
-`in last`, dates as full UTC instants. A measure is written as its name.
+One spelling for each tree: double quotes, one space, parentheses only where needed, dates as full
+UTC instants, and after an event `where`, `in last`, `since`, `before`, `within` in this order. A
+measure is written as its name.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from features.conditions.tree import (
     Condition,
     Contains,
     DaysSinceDate,
+    EndsWith,
     EventAttribute,
     EventFilter,
     Exists,
@@ -35,7 +37,9 @@ from features.conditions.tree import (
     Or,
     Scalar,
     Score,
+    Sequence,
     StartsWith,
+    Step,
     Value,
     measures,
 )
@@ -101,10 +105,14 @@ def _atom(atom: Atom) -> str:
             return f"{_value(value)} contains {quoted(part)}"
         case StartsWith(value, part):
             return f"{_value(value)} starts with {quoted(part)}"
+        case EndsWith(value, part):
+            return f"{_value(value)} ends with {quoted(part)}"
         case Exists(value):
             return f"{_value(value)} exists"
         case AnyEvent(events):
             return f"any({_events(events)})"
+        case Sequence(steps):
+            return f"sequence({' then '.join(map(_step, steps))})"
         case HasIdentity(namespace):
             return f"identity({name_text(namespace)}) exists"
         case Factor(goal, reason, direction):
@@ -131,12 +139,23 @@ def _events(events: EventFilter, attribute: str | None = None) -> str:
         parts.append(f"where {text(events.where)}")
     if events.window is not None:
         parts.append(f"in last {events.window}")
+    if events.since is not None:
+        parts.append(f"since {scalar(events.since)}")
+    if events.before is not None:
+        parts.append(f"before {scalar(events.before)}")
     return " ".join(parts)
 
 
+def _step(step: Step) -> str:
+    happened = "" if step.happened else "not "
+    limit = "" if step.within is None else f" within {step.within}"
+    return f"{happened}{_events(step.events)}{limit}"
+
+
 def name_text(name: str) -> str:
-    """Write a name, quoted where it is no plain one."""
-    return name if _NAME.fullmatch(name) else quoted(name)
+    """Write a name, quoted where it is no plain one; a bare `not` would deny the next word."""
+    plain = _NAME.fullmatch(name) and name.lower() != "not"
+    return name if plain else quoted(name)
 
 
 def quoted(value: str) -> str:

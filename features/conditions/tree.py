@@ -84,12 +84,19 @@ class Score:
 class EventFilter:
     """Events of one type known at as_of that pass `where`, in `[as_of - window, as_of)`.
 
-    `window` None lets the whole history count.
+    `since` and `before` narrow that to `[since, before)` of the calendar. None sets no limit.
     """
 
     event: str
     where: Condition | None = None
     window: Window | None = None
+    since: Instant | None = None
+    before: Instant | None = None
+
+    @property
+    def whole_history(self) -> bool:
+        """Whether events of any time count."""
+        return self.window is None and self.since is None and self.before is None
 
 
 @dataclass(frozen=True)
@@ -192,6 +199,14 @@ class StartsWith:
 
 
 @dataclass(frozen=True)
+class EndsWith:
+    """A text ending with another, letter for letter (case counts). False where null."""
+
+    value: Value
+    text: str
+
+
+@dataclass(frozen=True)
 class Exists:
     """A value that is known."""
 
@@ -203,6 +218,32 @@ class AnyEvent:
     """At least one event passes the filter."""
 
     events: EventFilter
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a sequence: an event that happened, or (`happened` False) one that did not.
+
+    Times are told from the last step before it that happened: a step comes later than that, never
+    at the same instant, and no more than `within` later. None sets no limit but as_of.
+    """
+
+    events: EventFilter
+    within: Window | None = None
+    happened: bool = True
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Some events of a person follow each other as the steps say.
+
+    At least two steps, of which the first happened and has no `within`. An event is absent where
+    none passes between the step before and the next that happened (as_of, where none follows), or
+    `within` a time after the step before. At the end, that time must be over at as_of: what may
+    still happen is not absent yet.
+    """
+
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
@@ -249,9 +290,9 @@ class Not:
     term: Condition
 
 
-Atom = (
-    Compare | In | Contains | StartsWith | Exists | AnyEvent | HasIdentity | Factor | InSegment
-)  # fmt: skip
+TextTest = Contains | StartsWith | EndsWith
+ValueTest = Compare | In | TextTest | Exists
+Atom = ValueTest | AnyEvent | Sequence | HasIdentity | Factor | InSegment
 Condition = And | Or | Not | Atom
 
 
@@ -291,7 +332,7 @@ def value_of(atom: Atom) -> Value | None:
     match atom:
         case AnyEvent(events):
             return Aggregate("count", events)
-        case HasIdentity() | Factor() | InSegment():
+        case Sequence() | HasIdentity() | Factor() | InSegment():
             return None
     return atom.value
 
@@ -326,8 +367,15 @@ def measures(condition: Condition) -> dict[str, Measure]:
 
 
 def event_filters(condition: Condition) -> tuple[EventFilter, ...]:
-    """Return the event filters of a condition, each once, in order of appearance."""
-    return tuple(dict.fromkeys(value.events for value in values(condition, Aggregate)))
+    """Return the event filters of a condition, each once; those of sequences come last."""
+    stated = [value.events for value in values(condition, Aggregate)]
+    steps = [step.events for sequence in sequences(condition) for step in sequence.steps]
+    return tuple(dict.fromkeys([*stated, *steps]))
+
+
+def sequences(condition: Condition) -> tuple[Sequence, ...]:
+    """Return the sequences of a condition, each once, in order of appearance."""
+    return tuple(dict.fromkeys(a for a in atoms(condition) if isinstance(a, Sequence)))
 
 
 def events_used(condition: Condition) -> frozenset[str]:

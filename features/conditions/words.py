@@ -16,6 +16,7 @@ from features.conditions.tree import (
     Condition,
     Contains,
     DaysSinceDate,
+    EndsWith,
     EventAttribute,
     EventFilter,
     Exists,
@@ -29,7 +30,9 @@ from features.conditions.tree import (
     Or,
     Scalar,
     Score,
+    Sequence,
     StartsWith,
+    Step,
     Value,
 )
 from features.time import format_instant
@@ -87,7 +90,7 @@ def words(condition: Condition) -> str:
 
 def _grouped(condition: Condition) -> str:
     said = words(condition)
-    return f"({said})" if isinstance(condition, And | Or) else said
+    return f"({said})" if isinstance(condition, And | Or | Sequence) else said
 
 
 def _opposite(term: Condition) -> str:
@@ -120,10 +123,14 @@ def _atom(atom: Atom) -> str:
             return f"{_value(value)} contains {quoted(text)}"
         case StartsWith(value, text):
             return f"{_value(value)} starts with {quoted(text)}"
+        case EndsWith(value, text):
+            return f"{_value(value)} ends with {quoted(text)}"
         case Exists(value):
             return f"{_value(value)} is known"
         case AnyEvent(events):
             return f"at least 1 {_events(events, 1)}"
+        case Sequence(steps):
+            return ", then ".join(map(_step, steps))
         case HasIdentity(namespace):
             return f"at least 1 {_plain(namespace)} identity"
         case Factor(goal, reason, direction):
@@ -164,7 +171,16 @@ def _events(events: EventFilter, many: int) -> str:
 
 def _limits(events: EventFilter) -> str:
     where = "" if events.where is None else f" (where {words(events.where)})"
-    return where + ("" if events.window is None else f" in the last {events.window.words}")
+    last = "" if events.window is None else f" in the last {events.window.words}"
+    since = "" if events.since is None else f" since {_scalar(events.since)}"
+    before = "" if events.before is None else f" before {_scalar(events.before)}"
+    return where + last + since + before
+
+
+def _step(step: Step) -> str:
+    """Say a step: `within 1 day a cart event`, `within 3 days no purchase event`."""
+    limit = "" if step.within is None else f"within {step.within.words} "
+    return f"{limit}{'a' if step.happened else 'no'} {_events(step.events, 1)}"
 
 
 def _value(value: Value) -> str:

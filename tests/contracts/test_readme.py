@@ -20,8 +20,8 @@ from starlette.routing import Route
 
 from features import project_file, settings
 from features.conditions import Vocabulary, parse
-from features.conditions.checking import FUNCTIONS, SCORE_FIELDS
 from features.conditions.errors import ConditionCode
+from features.conditions.functions import FUNCTIONS, SCORE_FIELDS
 from features.conditions.grammar import KEYWORDS
 from features.conditions.parser import parse_formula
 from features.identity.linking import REASONS as REFUSALS

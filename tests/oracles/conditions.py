@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 from features.conditions import tree as t
@@ -27,6 +28,9 @@ def holds(condition: t.Condition, person: Row, events: Sequence[Row]) -> bool:
             return not holds(term, person, events)
         case t.AnyEvent(wanted):
             return len(passing(wanted, person, events)) > 0
+        case t.Sequence(steps):
+            happened = [passing(step.events, person, events) for step in steps if step.happened]
+            return any([follow(steps, chosen, person, events) for chosen in product(*happened)])
         case t.HasIdentity(namespace):
             return person[f"identity_{namespace}"] is True
         case t.InSegment(segment):
@@ -45,6 +49,8 @@ def holds(condition: t.Condition, person: Row, events: Sequence[Row]) -> bool:
             return value is not None and part in value
         case t.StartsWith(_, part):
             return value is not None and value.startswith(part)
+        case t.EndsWith(_, part):
+            return value is not None and value.endswith(part)
 
 
 def plain(literal: t.Scalar, value: object) -> Any:
@@ -57,9 +63,33 @@ def plain(literal: t.Scalar, value: object) -> Any:
 def passing(wanted: t.EventFilter, person: Row, events: Sequence[Row]) -> list[Row]:
     """The events a filter lets through: `[as_of - window, as_of)`."""
     start = person["as_of"] - wanted.window.micros if wanted.window else 0
+    start = max(start, wanted.since.micros) if wanted.since else start
+    end = min(person["as_of"], wanted.before.micros) if wanted.before else person["as_of"]
     return [event for event in events if event["event_type"] == wanted.event
-            and start <= event["event_time"] < person["as_of"]
+            and start <= event["event_time"] < end
             and (wanted.where is None or holds(wanted.where, event, ()))]  # fmt: skip
+
+
+def follow(
+    steps: Sequence[t.Step], chosen: Sequence[Row], person: Row, events: Sequence[Row]
+) -> bool:
+    """Say whether these events, one for each step that happened, follow each other as they say."""
+    times = [event["event_time"] for event in chosen]
+    last = times.pop(0)
+    for step in steps[1:]:
+        latest = last + step.within.micros if step.within else float("inf")
+        if step.happened:
+            if not last < times[0] <= latest:
+                return False
+            last = times.pop(0)
+            continue
+        if not times and step.within and latest >= person["as_of"]:
+            return False  # It may still happen.
+        until = times[0] if times else person["as_of"]
+        if any(last < event["event_time"] <= latest and event["event_time"] < until
+               for event in passing(step.events, person, events)):  # fmt: skip
+            return False
+    return True
 
 
 def value_of(value: t.Value, person: Row, events: Sequence[Row]) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import ibis
 import ibis.expr.types as ir
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from features.conditions import Condition, ConditionError, Vocabulary, parse, text, words
 from features.conditions import tree as t
-from features.conditions.checking import AS_STATED, OF_EVENTS, OF_NUMBERS
+from features.conditions.functions import AS_STATED, OF_EVENTS, OF_NUMBERS
 from features.conditions.table import matches
 from features.time import MICROS_PER_DAY, Window
 from tests.oracles.conditions import holds
@@ -31,7 +33,9 @@ VOCABULARY = Vocabulary(
     goals=frozenset({"churn"}),
     segments=frozenset({"win_back"}),
 )
-AS_OF = 1_700_000_000_000_000
+LONDON = ZoneInfo("Europe/London")
+AS_OF = 1_698_622_200_000_000
+"""Half past eleven of 29 October 2023 in London, a day of 25 hours."""
 BORN = (AS_OF - 9_000 * MICROS_PER_DAY, -MICROS_PER_DAY)
 NUMBERS = [Decimal(n) for n in ("0", "1", "2", "2.25", "1.125", "-3", "0.0001", "0.00005", "1.5")]
 TEXTS = ["a", "b", "ab", "", "it's", "Robert'); DROP TABLE history;--", 'say "\\"', "%", "é\n"]
@@ -41,6 +45,21 @@ texts = st.sampled_from(TEXTS)
 any_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=9)
 operators = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
 windows = st.none() | st.sampled_from([Window.parse(text) for text in ("1d", "4w", "90m", "365d")])
+DAYS = [
+    length * MICROS_PER_DAY + shift for length in (1, 28, 365) for shift in (-1, 0, 1)
+]  # fmt: skip
+EDGES = [*DAYS, 1, 5_400_000_000, 5_400_000_001, 2 * MICROS_PER_DAY, 30 * MICROS_PER_DAY]
+"""How long before as_of something happens: at, just before and just after every edge."""
+moments = st.sampled_from(sorted(AS_OF - edge for edge in EDGES)).map(t.Instant)
+spans = st.one_of(
+    st.just((None, None)),
+    st.just((None, None)),
+    st.tuples(moments, st.none()),
+    st.tuples(st.none(), moments),
+    st.lists(moments, min_size=2, max_size=2, unique=True).map(
+        lambda two: tuple(sorted(two, key=lambda moment: moment.micros))
+    ),
+)
 
 
 def literals(kind: str, strings: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
@@ -70,7 +89,10 @@ def value_tests(
     if not isinstance(value, t.Aggregate):
         shapes.append(st.just(t.Exists(value)))
     if value.kind == "text" and not isinstance(value, t.Score):
-        shapes += [st.builds(kind, st.just(value), strings) for kind in (t.Contains, t.StartsWith)]
+        shapes += [
+            st.builds(kind, st.just(value), strings)
+            for kind in (t.Contains, t.StartsWith, t.EndsWith)
+        ]
         shapes.append(st.builds(t.Compare, st.just(value), st.just("!="), literal))
     return draw(st.one_of(shapes))
 
@@ -91,7 +113,21 @@ def event_filters(strings: st.SearchStrategy[str]) -> st.SearchStrategy[t.EventF
     attributes = [t.EventAttribute("amount", "number"), t.EventAttribute("product", "text")]
     where = joined(value_tests(st.sampled_from(attributes), strings))
     names = st.sampled_from(sorted(VOCABULARY.events))
-    return st.builds(t.EventFilter, names, st.none() | where, windows)
+    return st.tuples(names, st.none() | where, windows, spans).map(
+        lambda parts: t.EventFilter(*parts[:3], *parts[3])
+    )
+
+
+def sequences(strings: st.SearchStrategy[str]) -> st.SearchStrategy[t.Sequence]:
+    filters = event_filters(strings)
+    # Most steps without limits of their own, or hardly any sequence would ever be found.
+    plain = st.builds(t.EventFilter, st.sampled_from(sorted(VOCABULARY.events)))
+    events = st.one_of(plain, plain, filters)
+    later = st.builds(t.Step, events, windows, st.sampled_from([True, True, False]))
+    first = st.builds(t.Step, events)
+    return st.tuples(first, st.lists(later, min_size=1, max_size=3)).map(
+        lambda parts: t.Sequence((parts[0], *parts[1]))
+    )
 
 
 def aggregates(strings: st.SearchStrategy[str]) -> st.SearchStrategy[t.Aggregate]:
@@ -122,6 +158,7 @@ def conditions(strings: st.SearchStrategy[str]) -> st.SearchStrategy[Condition]:
         value_tests(aggregates(strings), strings),
         value_tests(st.sampled_from([*columns, *scores, t.DaysSinceDate("born")]), strings),
         st.builds(t.AnyEvent, event_filters(strings)),
+        sequences(strings),
         st.just(t.HasIdentity("email")),
         st.just(t.InSegment("win_back")),
         st.builds(t.Factor, st.just("churn"), st.sampled_from("rs"), directions),
@@ -145,6 +182,7 @@ def test_canonical_text_parses_back_to_the_same_tree(condition: Condition) -> No
 
 PIECES = [
     "count", "any", "sum", "purchase", "purchase.amount", "country", "age", "churn.score", "factor",
+    "sequence(", "then", "within 1d", "since date('2024-01-01')", "before", "between", "ends with",
     "and", "or", "not", "in", "last", "where", "contains", "starts with", "exists", "date", "true",
     "(", ")", ",", ".", "=", "!=", "<", ">=", "30d", "0d", "7", "-1.5", '"a"', "'b'", '"', "'",
     "\\", "\n", "é", "\0", "any(purchase)", "age > 3", 'country = "x"', "churn.bucket", "raises",
@@ -198,9 +236,6 @@ HISTORY = pa.schema(
     }
 )  # fmt: skip
 
-EDGES = [
-    length * MICROS_PER_DAY + shift for length in (1, 28, 365) for shift in (-1, 0, 1)
-] + [1, 5_400_000_000, 5_400_000_001, 2 * MICROS_PER_DAY, 30 * MICROS_PER_DAY]  # fmt: skip
 AMOUNTS = [
     None, *map(Decimal, ("0", "1", "1.125", "2.25", "-3", "0.0001", "1.5", "99999999999999.9999"))
 ]  # fmt: skip
@@ -228,6 +263,12 @@ def person(chance: random.Random, row_id: int) -> dict[str, Any]:
     return {"row_id": row_id} | {name: chance.choice(known) for name, known in choices.items()}
 
 
+def local_day(micros: int) -> int:
+    """The day on the clocks of a zone that puts them forward and back."""
+    moment = datetime.fromtimestamp(micros // 1_000_000, LONDON)
+    return moment.toordinal() - date(1970, 1, 1).toordinal()
+
+
 def event(chance: random.Random, row: dict[str, Any]) -> dict[str, Any]:
     happened = row["as_of"] - chance.choice(EDGES)
     return {
@@ -235,7 +276,7 @@ def event(chance: random.Random, row: dict[str, Any]) -> dict[str, Any]:
         "as_of": row["as_of"],
         "event_type": chance.choice([*VOCABULARY.events, "other"]),
         "event_time": happened,
-        "local_day": happened // MICROS_PER_DAY,
+        "local_day": local_day(happened),
         "attr_amount": chance.choice(AMOUNTS),
         "attr_product": chance.choice([None, *TEXTS]),
     }
@@ -244,7 +285,7 @@ def event(chance: random.Random, row: dict[str, Any]) -> dict[str, Any]:
 def world(connection: ibis.BaseBackend, seed: int) -> World:
     chance = random.Random(seed)
     spine = [person(chance, 7 * i) for i in range(80)]
-    seen = [[event(chance, row) for _ in range(chance.choice([0, 1, 2, 6]))] for row in spine]
+    seen = [[event(chance, row) for _ in range(chance.choice([0, 1, 2, 6, 12]))] for row in spine]
     history = [row for rows in seen for row in rows]
     tables = (
         connection.create_table(f"spine_{seed}", pa.Table.from_pylist(spine, SPINE)),
@@ -278,6 +319,14 @@ def test_table_counts_what_the_plain_evaluator_counts(
 @settings(max_examples=80, deadline=None)
 @given(conditions(texts), st.integers(0, 2))
 def test_table_says_what_the_plain_evaluator_says(
+    worlds: list[World], condition: Condition, seed: int
+) -> None:
+    assert_the_table_agrees(condition, worlds[seed])
+
+
+@settings(max_examples=150, deadline=None)
+@given(joined(sequences(texts)), st.integers(0, 2))
+def test_the_table_finds_the_sequences_that_trying_every_choice_finds(
     worlds: list[World], condition: Condition, seed: int
 ) -> None:
     assert_the_table_agrees(condition, worlds[seed])

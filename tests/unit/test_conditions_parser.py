@@ -25,6 +25,8 @@ from features.conditions.tree import (
     Not,
     Or,
     Score,
+    Sequence,
+    Step,
 )
 from features.time import Window
 
@@ -33,6 +35,8 @@ TRAINING = Vocabulary(
         "purchase": {"amount": "number", "product": "text"},
         "search": {"term": "text"},
         "Product Viewed": {"price": "number"},
+        "view": {"page": "text"},
+        "cart": {},
     },
     attributes={"country": "text", "age": "number", "born": "date", "vip": "boolean"},
     identities=frozenset({"email", "customer"}),
@@ -87,6 +91,16 @@ SPENT = Aggregate("sum", EventFilter("purchase", window=days(365)), "amount")
             ),
         ),
         (
+            "sequence(view then cart within 1d then not purchase within 3d)",
+            Sequence(
+                (
+                    Step(EventFilter("view")),
+                    Step(EventFilter("cart"), days(1)),
+                    Step(EventFilter("purchase"), days(3), happened=False),
+                )
+            ),
+        ),
+        (
             "in_segment(win_back) and identity(email) exists",
             And((InSegment("win_back"), HasIdentity("email"))),
         ),
@@ -115,6 +129,19 @@ def test_the_examples_of_the_design_are_read(written: str, tree: object) -> None
         ('born < date("2024-01-31")', 'born < date("2024-01-31T00:00:00Z")'),
         ("any('Product Viewed' where price exists)", 'any("Product Viewed" where price exists)'),
         ('any("purchase")', "any(purchase)"),
+        ("age BETWEEN 18 AND 30.50 and vip = true",
+         "age >= 18 and age <= 30.5 and vip = true"),
+        ("not age between 1 and 1", "not (age >= 1 and age <= 1)"),
+        ('born between date("2000-01-01") and date("2000-12-31")',
+         'born >= date("2000-01-01T00:00:00Z") and born <= date("2000-12-31T00:00:00Z")'),
+        ("country ends with 'ce'", 'country ends with "ce"'),
+        ("any(search before date('2024-12-02') since date('2024-11-25') "
+         "in last 1w where term exists)",
+         'any(search where term exists in last 7d since date("2024-11-25T00:00:00Z") '
+         'before date("2024-12-02T00:00:00Z"))'),
+        ("sequence(view THEN NOT purchase)", "sequence(view then not purchase)"),
+        ("sequence(view where page = 'a' in last 7d then purchase within 24h where amount > 1)",
+         'sequence(view where page = "a" in last 7d then purchase where amount > 1 within 1d)'),
         ('any(search where term starts with "a" or term = "b")',
          'any(search where term starts with "a" or term = "b")'),
     ],
@@ -192,6 +219,42 @@ CASES = [
     ("factor(churn) = raises", "condition_syntax", 7, "factor(", "Write factor"),
     ("count(purchase, x) > 1", "condition_syntax", 16, "count(", "Write count"),
     ("any(purchase where any(search))", "condition_syntax", 22, "a comparison", ""),
+    ("age between 3 and 1", "condition_syntax", 12, "the lesser", "lesser one first"),
+    ("age between 3 or 1", "condition_syntax", 14, "`and`", ""),
+    ("vip between true and false", "type_mismatch", 12, "a number or a date", "Use ="),
+    ("age between 1 and 'x'", "type_mismatch", 18, "a number like 30", "number"),
+    ("age ends with 'x'", "type_mismatch", 0, "a text attribute", "text attributes"),
+    ("country ens with 'x'", "condition_syntax", 8, "`ends`", "'ends'"),
+    ("sequence(view)", "condition_syntax", 13, "sequence(", "then"),
+    ("sequence(view, cart)", "condition_syntax", 15, "sequence(", "then"),
+    ("sequence(not view then cart)", "condition_syntax", 9, "an event type", "before the"),
+    ("any(not view)", "condition_syntax", 4, "an event type", "not any("),
+    ("in_segment(not win_back)", "condition_syntax", 11, "in_segment(", "Write"),
+    ('sequence("view" then "not")', "unknown_name", 21, "an event type", "view"),
+    ("sequence(view within 1d then cart)", "condition_syntax", 14, "`then`", "follows"),
+    ("sequence(view then cart wihtin 1d)", "condition_syntax", 24, "`within`", "'within'"),
+    ("sequence(view then crat)", "unknown_name", 19, "an event type", "'cart'"),
+    ("sequence(view then cart within 1y)", "condition_syntax", 31, "a length of time", "whole"),
+    ("sequence(view then purchase.amount)", "condition_syntax", 28, "sequence(", "then"),
+    ("sequence(view then cart) = 1", "type_mismatch", 0, "sequence(", "then"),
+    ("any(view then cart)", "condition_syntax", 14, "any(", "Write any"),
+    ("any(view within 1d)", "condition_syntax", 9, "`in last`", "in last 30d"),
+    ("any(view in last 1d in last 2d)", "condition_syntax", 20, "another limit", "narrower"),
+    (
+        "any(view where page = 'a' where page = 'b')",
+        "condition_syntax",
+        26,
+        "another limit",
+        "`and`",
+    ),
+    ("any(view since 3d)", "condition_syntax", 15, "`date`", ""),
+    (
+        "any(view before date('2024-01-01') since date('2024-01-01'))",
+        "condition_syntax",
+        35,
+        "a date before",
+        "the earlier one first",
+    ),
 ]
 
 
@@ -259,6 +322,13 @@ def test_the_deepest_condition_allowed_is_read_and_written() -> None:
     assert words(parse(deep, TRAINING)).count("age") == 16
 
 
+def test_a_sequence_has_no_more_than_ten_steps() -> None:
+    assert parse(f"sequence({' then '.join(['view'] * 10)})", TRAINING)
+    with pytest.raises(ConditionError, match="at most 10 steps, and this one has 11") as caught:
+        parse(f"sequence({' then '.join(['view'] * 11)})", TRAINING)
+    assert (caught.value.code, caught.value.details["position"]) == ("too_deep", 109)
+
+
 def test_parentheses_inside_a_quoted_text_are_no_nesting() -> None:
     assert text(parse(f'country = "{"(" * 90}"', TRAINING)) == f'country = "{"(" * 90}"'
 
@@ -292,12 +362,13 @@ def test_what_a_condition_uses_is_listed() -> None:
     condition = parse(
         'any(search where term = "x" in last 30d) and mean(purchase.amount in last 4w) > 2 and '
         "not (age > 3 or churn.score > 1 or factor(conversion, x) = lowers) and "
-        "(in_segment(win_back) or identity(customer) exists)",
+        "(in_segment(win_back) or identity(customer) exists or "
+        "sequence(cart then not view where page exists))",
         SERVING,
     )
     used = uses(condition)
-    assert events_used(condition) == used.events == {"search", "purchase"}
-    assert used.event_attributes == {("search", "term"), ("purchase", "amount")}
+    assert events_used(condition) == used.events == {"search", "purchase", "cart", "view"}
+    assert used.event_attributes == {("search", "term"), ("purchase", "amount"), ("view", "page")}
     assert used.attributes == {"age"}
     assert used.identities == {"customer"}
     assert used.goals == {"churn", "conversion"}
@@ -334,6 +405,16 @@ def test_what_a_condition_uses_is_listed() -> None:
         ("in_segment(win_back) and not identity(email) exists",
          "in the segment win back and no email identity"),
         ('churn.bucket = "high"', "churn bucket is high"),
+        ("sequence(view where page = 'a' then cart within 1d then not purchase within 3d)",
+         "a view event (where page is a), then within 1 day a cart event, then within 3 days "
+         "no purchase event"),
+        ("not sequence(view then cart) or vip = true",
+         "not (a view event, then a cart event) or vip is yes"),
+        ("vip = true and sequence(view then cart)",
+         "vip is yes and (a view event, then a cart event)"),
+        ("count(purchase since date('2024-11-25') before date('2024-12-02')) >= 2",
+         "at least 2 purchase events since 2024-11-25 before 2024-12-02"),
+        ("country ends with 'ce'", 'country ends with "ce"'),
     ],
 )  # fmt: skip
 def test_a_condition_is_said_in_words(written: str, said: str) -> None:

@@ -119,6 +119,16 @@ def who(written: str) -> set[int]:
         ("country contains 'france'", set()),
         ("country starts with 'Î'", {3}),
         ("country in ('France', 'Spain')", {1}),
+        ("country ends with 'rance'", {1, 3}),
+        ("country ends with 'Rance'", set()),
+        ("not country ends with 'x'", {1, 2, 3}),
+        ("age between -1 and 30.5", {1, 3}),
+        ("not age between 30.5 and 31", {2, 3}),
+        # 2023-11-13T22:13:20Z is one day before as_of: since is included, before is not.
+        ("any(purchase since date('2023-11-13T22:13:20Z'))", {1, 3}),
+        ("any(purchase since date('2023-11-13T22:13:20.000001Z'))", {3}),
+        ("count(purchase before date('2023-11-13T22:13:20Z')) = 2", {1}),
+        ("count(purchase since date('2023-10-15T22:13:20Z') before date('2023-11-14')) = 2", {1}),
         ("not country in ('France', 'Spain')", {2, 3}),
         ("age > 30.4999", {1}),
         ("age in (30.5, -1)", {1, 3}),
@@ -141,6 +151,66 @@ def test_a_condition_holds_for(written: str, expected: set[int]) -> None:
     assert who(written) == expected
 
 
+JOURNEYS = {
+    # Person: what happened, and how many microseconds before as_of.
+    1: [("view", 5 * MICROS_PER_DAY), ("purchase", 4 * MICROS_PER_DAY)],
+    2: [("view", 5 * MICROS_PER_DAY), ("purchase", 4 * MICROS_PER_DAY - 1)],
+    3: [("view", 5 * MICROS_PER_DAY), ("purchase", 5 * MICROS_PER_DAY)],
+    4: [("purchase", 5 * MICROS_PER_DAY), ("view", MICROS_PER_DAY)],
+    5: [("view", 9 * MICROS_PER_DAY), ("view", 2 * MICROS_PER_DAY), ("purchase", MICROS_PER_DAY),
+        ("view", MICROS_PER_DAY - 1)],
+    6: [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        # Later means later: at the same instant is no order. Just one day later is within 1d.
+        ("sequence(view then purchase)", {1, 2, 5}),
+        ("sequence(purchase then view)", {4, 5}),
+        ("sequence(view then purchase within 1d)", {1, 5}),
+        # Any view may begin the sequence, not the first or the last alone.
+        ("sequence(view then view then purchase)", {5}),
+        ("sequence(view then view within 6d)", {5}),
+        ("sequence(view then purchase within 5d then view)", {5}),
+        # Nothing must happen between a step and the next that did.
+        ("sequence(view then not view then purchase)", {1, 2, 5}),
+        ("sequence(view then not purchase then view)", {5}),
+        ("sequence(view then not view within 6d then purchase)", {1, 2, 5}),
+        ("sequence(purchase then not purchase then view within 1s)", {5}),
+        # At the end nothing must happen until as_of; within a time, that time must be over.
+        ("sequence(view then not purchase)", {3, 4, 5}),
+        ("sequence(view then not purchase within 1d)", {2, 3, 5}),
+        ("sequence(purchase then not view within 3d)", {1, 2, 3, 4}),
+        ("sequence(purchase then not view within 4d)", {3}),
+        ("sequence(purchase then not view within 5d)", set()),
+        ("not sequence(view then purchase)", {3, 4, 6}),
+        # Limits of time are those of each event.
+        ("sequence(view in last 5d then purchase)", {1, 2, 5}),
+        ("sequence(view in last 4d then purchase)", {5}),
+        ("sequence(view then purchase before date('2023-11-10T22:13:20Z'))", set()),
+        ("sequence(view then purchase before date('2023-11-10T22:13:20.000001Z'))", {1}),
+    ],
+)
+def test_a_sequence_is_found_in(written: str, expected: set[int]) -> None:
+    rows = [(row, name, AS_OF - ago) for row, seen in JOURNEYS.items() for name, ago in seen]
+    history = pa.table(
+        {
+            "row_id": [row for row, _, _ in rows],
+            "as_of": [AS_OF] * len(rows),
+            "event_type": [name for _, name, _ in rows],
+            "event_time": [moment for _, _, moment in rows],
+        }
+    )
+    spine = pa.table({"row_id": list(JOURNEYS), "as_of": [AS_OF] * len(JOURNEYS)})
+    found = matches(parse(written, VOCABULARY), ibis.memtable(spine), ibis.memtable(history))
+    answers = ibis.duckdb.connect(threads=1).to_pyarrow(found).to_pylist()
+    assert {row["row_id"]: row["matches"] for row in answers} == {
+        row: row in expected for row in JOURNEYS
+    }
+
+
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_text_in_a_literal_stays_text(hostile: str) -> None:
     spine = ibis.memtable(
@@ -148,7 +218,8 @@ def test_text_in_a_literal_stays_text(hostile: str) -> None:
     )
     history = ibis.memtable(HISTORY.set_column(6, "attr_product", pa.array([hostile] * 5)))
     quoted = '"' + hostile.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    for test in (f"= {quoted}", f"in ({quoted})", f"contains {quoted}", f"starts with {quoted}"):
+    for test in (f"= {quoted}", f"in ({quoted})", f"contains {quoted}", f"starts with {quoted}",
+                 f"ends with {quoted}"):  # fmt: skip
         condition = parse(f"country {test} and any(purchase where product {test})", VOCABULARY)
         answers = ibis.duckdb.connect(threads=1).to_pyarrow(matches(condition, spine, history))
         assert sorted(map(tuple, (row.values() for row in answers.to_pylist()))) == [
