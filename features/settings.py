@@ -291,8 +291,8 @@ class Goal(Settings):
     """Condition, known at as_of, for the people who are scored; by default active in 45 days."""
     spine: Literal["calendar", "at_events"] = "calendar"
     """`calendar`: scored in batch at dates. `at_events`: scored while the person is on the page."""
-    min_people: Annotated[int, Field(ge=2)] = 50
-    """People needed with and without the outcome before a model is trained."""
+    min_people: Annotated[int, Field(ge=2)] = 500
+    """People needed with the outcome, and as many without, before a model is trained."""
 
 
 class Allowed(Settings):

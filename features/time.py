@@ -165,6 +165,25 @@ def newest_closed(as_of: int, gap: Window | None, outcome_window: Window) -> int
     return as_of - outcome_window.micros - (gap.micros if gap else 0)
 
 
+def has_history(moment: int, earliest: int, length: Window) -> bool:
+    """Say whether history that begins at `earliest` has at least `length` before `moment`."""
+    return moment - length.micros >= earliest
+
+
+def sees_less(window: Window, moment: int, earliest: int) -> bool:
+    """Say whether a look-back from `moment` begins before history does, at `earliest`."""
+    return moment - window.micros < earliest
+
+
+def longest_outcome(history: int, gap: Window | None, least: Window) -> int:
+    """Return the longest outcome window that `history` has room for; 0 where there is none.
+
+    Before the snapshot stand `least`, or the window itself if longer; after it gap and window.
+    """
+    room = history - (gap.micros if gap else 0)
+    return max(min(room // 2, room - least.micros), 0)
+
+
 def just_after(instant: Any) -> Any:
     """Return the smallest as_of at which a row known at `instant` counts."""
     return instant + 1

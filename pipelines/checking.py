@@ -6,11 +6,11 @@ Insights gives one, made even when nothing can be run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from features import time
 from features.errors import LikelierError
 from features.identity.override_files import BadOverrides
 from features.measure_settings import Measure
@@ -21,6 +21,7 @@ from features.sources.files import discover
 from features.sources.unite import counted
 from pipelines.building import segment_vocabulary
 from pipelines.expiring import look_backs
+from pipelines.remedies import examples_of, with_remedies
 from pipelines.runner import Reporter
 from pipelines.stages import (
     Bench,
@@ -35,8 +36,10 @@ from pipelines.stages import (
 from pipelines.workspace import Workspace
 from serving.exports.columns import check_exports
 from serving.segments.definitions import compile_segments
-from training.goals import compile_goal
+from training.errors import Refusal
+from training.goals import CompiledGoal, compile_goal
 from training.spine import snapshots
+from training.sufficiency import short_look_backs
 
 State = Literal["error", "warning", "recommendation"]
 MOSTLY_MISSING = 0.2
@@ -253,9 +256,10 @@ def _check_together(bench: Bench, keys: dict[str, list[str]], found: Usability) 
         found.refuse(where, error)
         return
     _judge_overrides(bench, found)
+    goals = []
     for goal in project.goals:
         try:
-            compile_goal(goal, vocabulary)
+            goals.append(compile_goal(goal, vocabulary))
         except LikelierError as error:
             found.refuse(f"goals.{goal.name}", error)
     try:
@@ -263,7 +267,7 @@ def _check_together(bench: Bench, keys: dict[str, list[str]], found: Usability) 
     except LikelierError as error:
         found.refuse("segments", error)
     if not found.errors:
-        _judge_history(bench, found)
+        _judge_goals(bench, goals, found)
         found.findings += [Finding("warning", key, what) for key, what in look_backs(bench)]
 
 
@@ -293,21 +297,21 @@ def _judge_overrides(bench: Bench, found: Usability) -> None:
             found.findings.append(Finding("warning", where, what, code="not_seen"))
 
 
-def _judge_history(bench: Bench, found: Usability) -> None:
-    as_of, earliest = default_as_of(bench), earliest_event(bench)
-    days = time.days_between(earliest, as_of)
-    for goal in bench.workspace.project.goals:
+def _judge_goals(bench: Bench, goals: Sequence[CompiledGoal], found: Usability) -> None:
+    """Say of each goal whether it can be trained, as a run of now would find it."""
+    project, as_of = bench.workspace.project, default_as_of(bench)
+    bench.look_from(as_of)
+    earliest = earliest_event(bench, as_of)
+    for goal in goals:
+        where, most = f"goals.{goal.name}", project.training.max_snapshots
         try:
-            snapshots(goal, as_of, earliest, bench.workspace.project.training.max_snapshots)
-        except LikelierError as error:
-            found.refuse(f"goals.{goal.name}", error)
-    longest = max(bench.workspace.project.features.windows)
-    if longest.days > days:
-        found.findings.append(
-            Finding(
-                "warning",
-                "features.windows",
-                f"The longest window is {longest.words}, the history {days:.0f} days: it sees no "
-                "further than that.",
-            )
-        )
+            moments = snapshots(goal.settings, as_of, earliest, most)
+            said = list(short_look_backs(goal, project.features.windows, moments, earliest))
+            examples = examples_of(bench, goal, as_of, most)[-1]
+            examples.require(goal.settings.min_people, where)
+        except Refusal as refusal:
+            found.refuse(where, with_remedies(bench, goal, as_of, refusal))
+            continue
+        for each in said:
+            place, _, what = each.partition(": ")
+            found.findings.append(Finding("warning", place, what))

@@ -235,6 +235,10 @@ def train(
     name: Annotated[
         str | None, typer.Option("--name", help="The model's name; by default the file's.")
     ] = None,
+    min_people: Annotated[
+        int,
+        typer.Option("--min-people", min=2, help="People needed with the outcome, and without."),
+    ] = 500,
     score: Annotated[
         Path | None, typer.Option("--score", help="Another table with the same columns, to score.")
     ] = None,
@@ -267,7 +271,7 @@ def train(
     with _progress() as report:
         learnt = train_table(
             workspace, table, question, name=name, delimiter=delimiter, score=score, to=to,
-            say=lambda text: report("train", text),
+            fewest_people=min_people, say=lambda text: report("train", text),
         )  # fmt: skip
     print(json.dumps(learnt.body())) if as_json else print_learnt(learnt.body(), to)
 

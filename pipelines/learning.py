@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from features.behavior.scene import People
 from features.identity.hindsight import rewritten
 from features.store import Manifest, key_of
 from pipelines.provenance import check_provenance
+from pipelines.remedies import with_remedies
 from pipelines.stages import (
     FEATURES,
     Bench,
@@ -25,14 +27,16 @@ from training.booster import BoosterParams
 from training.bundle import Bundle
 from training.charts import report_html
 from training.dataset import Dataset
+from training.errors import Refusal
 from training.fit import Trained, TrainingTask, train
 from training.goals import CompiledGoal, canonical
 from training.labels import labels
 from training.registry import Registry
 from training.spine import event_rows, snapshots
+from training.sufficiency import short_look_backs
 
 TRAINED = "trained"
-TRAINED_VERSION = 5
+TRAINED_VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,14 @@ def lessons(bench: Bench, plan: Plan) -> list[Lesson]:
     """Write the feature tables that the goals learn from; goals share those of equal moments."""
     settings = bench.workspace.project.training
     earliest = earliest_event(bench, plan.as_of)
-    moments = {
-        goal.name: snapshots(goal.settings, plan.as_of, earliest, settings.max_snapshots)
-        for goal in plan.goals
-    }
-    found = []
+    moments = {}
+    for goal in plan.goals:
+        try:
+            found = snapshots(goal.settings, plan.as_of, earliest, settings.max_snapshots)
+        except Refusal as refusal:
+            raise with_remedies(bench, goal, plan.as_of, refusal) from None
+        moments[goal.name] = found
+    learnt = []
     for goal in plan.goals:
         if goal.settings.spine == "at_events":
             keys = [_event_lesson(bench, plan, goal, moments[goal.name])]
@@ -61,8 +68,8 @@ def lessons(bench: Bench, plan: Plan) -> list[Lesson]:
                 feature_table(bench, plan, moment, _asked(plan, moments, moment))
                 for moment in moments[goal.name]
             ]
-        found.append(Lesson(goal, tuple(moments[goal.name]), tuple(keys)))
-    return found
+        learnt.append(Lesson(goal, tuple(moments[goal.name]), tuple(keys)))
+    return learnt
 
 
 def _asked(plan: Plan, moments: dict[str, list[int]], moment: int) -> list[CompiledGoal]:
@@ -192,17 +199,15 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
     dataset = dataset_of(bench, plan, lesson)
     hindsight = hindsight_of(bench, plan, lesson)
     people = described(store, everyone, plan, goal.name)
-    trained = train(
-        dataset,
-        people.matrix,
-        replace(
-            task_of(bench, plan, goal),
-            notes=(hindsight.words,),
-            cautions=_left_out(bench, lesson),
-        ),
-        params,
-        lambda text: bench.say(f"training {goal.name}: {text}"),
-    )
+    cautions = (*_left_out(bench, lesson), *look_backs_of(bench, plan, lesson))
+    task = replace(task_of(bench, plan, goal), notes=(hindsight.words,), cautions=cautions)
+    try:
+        trained = train(
+            dataset, people.matrix, task, params,
+            lambda text: bench.say(f"training {goal.name}: {text}"),
+        )  # fmt: skip
+    except Refusal as refusal:
+        raise with_remedies(bench, goal, plan.as_of, refusal) from None
     with store.writing(TRAINED, key) as (folder, facts):
         page = report_html(trained.report)
         (folder / "report.html").write_text(page, encoding="utf-8")
@@ -214,6 +219,12 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
         bench.say(f"training {goal.name}: logging to MLflow")
         facts["registered"] = _register(bench, trained, page)
     return key
+
+
+def look_backs_of(bench: Bench, plan: Plan, lesson: Lesson) -> Iterator[str]:
+    """Say which look-backs of a lesson are longer than the history, and how far they see."""
+    windows, earliest = bench.workspace.project.features.windows, earliest_event(bench, plan.as_of)
+    return short_look_backs(lesson.goal, windows, lesson.moments, earliest)
 
 
 def _left_out(bench: Bench, lesson: Lesson) -> tuple[str, ...]:

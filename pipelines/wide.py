@@ -23,6 +23,7 @@ from training.charts import report_html
 from training.factors import explain
 from training.fit import Trained
 from training.registry import RegisteredVersion, Registry
+from training.sufficiency import FEWEST_PEOPLE
 from training.tables import read_table
 from training.wide import BadTable, Question, Wide, learn, matrix_for, train_wide
 
@@ -80,6 +81,7 @@ def train_table(
     delimiter: str | None = None,
     score: Path | None = None,
     to: Path | None = None,
+    fewest_people: int = FEWEST_PEOPLE,
     say: Callable[[str], None] = lambda text: None,
 ) -> Learnt:
     """Train on the table at `path`, keep and register the model, and score the table at `score`.
@@ -93,7 +95,8 @@ def train_table(
     with workspace.store.lock(), workspace.engine() as engine:
         say(f"reading {path.name}")
         wide = learn(engine, read_table(engine, path, delimiter), question)
-        trained = train_wide(wide, goal, params, say, allow=_allowed(workspace, wide))
+        allowed = _allowed(workspace, wide)
+        trained = train_wide(wide, goal, params, say, fewest_people, allowed)
         bundle = trained.bundle
         folder = workspace.bundle_folder(goal, bundle.version)
         bundle.save(folder)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
+from features import time
 from features.errors import LikelierError, did_you_mean
-from features.time import format_instant
+from features.settings import Goal
+from features.time import Window, format_instant
 
 
 class DatasetError(LikelierError):
@@ -14,7 +19,84 @@ class DatasetError(LikelierError):
     code = "bad_dataset"
 
 
-class OneClassError(LikelierError):
+@dataclass(frozen=True)
+class Remedy:
+    """What a change of one setting would give: people with and without the outcome, counted.
+
+    `enough` says whether a model would then be trained, as far as counting people can tell.
+    """
+
+    setting: str
+    value: str
+    with_outcome: int
+    without: int
+    enough: bool
+
+    @property
+    def words(self) -> str:
+        """The change and what it would give, as a sentence without its end."""
+        return (
+            f"{self.setting}: {self.value} would give {self.with_outcome:,} people with the "
+            f"outcome and {self.without:,} without"
+        )
+
+    def body(self) -> dict[str, Any]:
+        """Return the remedy JSON-ready."""
+        return {
+            "setting": self.setting,
+            "value": self.value,
+            "with_outcome": self.with_outcome,
+            "without": self.without,
+            "enough": self.enough,
+            "words": self.words,
+        }
+
+
+class Refusal(LikelierError):
+    """A goal that cannot be trained as it stands on the data there are."""
+
+    code = "goal_refused"
+    remedies: tuple[Remedy, ...] = ()
+
+    def with_remedies(self, remedies: Sequence[Remedy]) -> Self:
+        """Return the same refusal with a hint that says which changes of setting would do."""
+        enough = [remedy for remedy in remedies if remedy.enough]
+        if enough:
+            said = f"Change one setting. {'; '.join(remedy.words for remedy in enough)}."
+        elif remedies:
+            said = f"No setting tried is enough. {'; '.join(r.words for r in remedies)}."
+        else:
+            said = "No change of setting would do."
+        told = type(self)(self.message, hint=f"{said} {self.hint}".strip(), **self.details)
+        told.details["remedies"] = [remedy.body() for remedy in remedies]
+        told.remedies = tuple(remedies)
+        return told
+
+
+class NotEnoughHistory(Refusal):
+    """History too short for one closed outcome window after a look at the past."""
+
+    code = "not_enough_history"
+
+    @classmethod
+    def before(cls, goal: Goal, as_of: int, earliest: int, back: Window) -> NotEnoughHistory:
+        """Build the error for a goal that needs `back` before a snapshot, and its windows after."""
+        needed = time.outcome_end(back.micros, goal.gap, goal.outcome_window)
+        there = math.floor(time.days_between(earliest, as_of))
+        days = math.ceil(needed / time.MICROS_PER_DAY)
+        gap = f" after a gap of {goal.gap.words}" if goal.gap else ""
+        return cls(
+            f"goals.{goal.name}: {there} days of history before {format_instant(as_of)}, "
+            f"{days} needed: {back.words} to look back on, and the outcome window of "
+            f"{goal.outcome_window.words}{gap}.",
+            hint=f"Or load older files: from {format_instant(as_of - needed)[:10]} or before.",
+            goal=goal.name,
+            days=there,
+            days_needed=days,
+        )
+
+
+class OneClassError(Refusal):
     """Rows that all had the outcome, or all did not: nothing can be learnt or measured."""
 
     code = "one_class"
@@ -24,17 +106,29 @@ class OneClassError(LikelierError):
         """Build the error for `rows` rows of `where` with `positives` outcomes."""
         which = "every one has" if positives else "none has"
         return cls(
-            f"Of {rows} rows in {where}, {which} the outcome.",
-            hint="Look at the goal's outcome and eligible conditions, or lengthen outcome_window.",
+            f"Of {rows:,} rows in {where}, {which} the outcome.",
+            hint="Look at the outcome and at who is eligible: do they say what is meant?",
             rows=rows,
             positives=positives,
         )
 
 
-class TooFewExamples(LikelierError):
+class TooFewExamples(Refusal):
     """Fewer people with, or without, the outcome than a model can be learnt from."""
 
     code = "too_few_examples"
+
+    @classmethod
+    def of(cls, where: str, with_outcome: int, without: int, needed: int) -> TooFewExamples:
+        """Build the error for people counted once on each side they were ever on."""
+        return cls(
+            f"{where}: {with_outcome:,} people with the outcome and {without:,} without; "
+            f"{needed:,} of each are needed.",
+            hint="More history gives more.",
+            with_outcome=with_outcome,
+            without=without,
+            needed=needed,
+        )
 
 
 class UnknownFeature(LikelierError):
@@ -52,7 +146,7 @@ class UnknownFeature(LikelierError):
         )
 
 
-class LeakFound(LikelierError):
+class LeakFound(Refusal):
     """A feature that knows the outcome: what it says was not known before."""
 
     code = "leak_found"

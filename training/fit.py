@@ -16,13 +16,13 @@ from training.bundle import Basis, Bundle, Kind, Scored, Serves
 from training.calibration import Calibrator
 from training.charts import Report
 from training.dataset import Dataset
-from training.errors import OneClassError, TooFewExamples
 from training.evaluation import Evaluation, auc_interval, evaluate
 from training.factors import importance
 from training.findings import summary, warnings_of
 from training.lint import check_alone, drops
 from training.reference import Reference
 from training.split import Roles, by_person, split
+from training.sufficiency import FEWEST_PEOPLE, Examples
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str], None]
@@ -52,7 +52,7 @@ class TrainingTask:
     recency_column: str | None
     definitions: list[Any] = field(default_factory=list)
     categories: Any = None
-    fewest_people: int = 50
+    fewest_people: int = FEWEST_PEOPLE
     notes: tuple[str, ...] = ()
     allow: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
@@ -138,7 +138,8 @@ def train(
     say = progress or (lambda message: None)
     if task.recency_column is not None:
         dataset.position(task.recency_column)
-    _check_examples(dataset, task)
+    where = task.goal if task.basis == "table" else f"goals.{task.goal}"
+    Examples.of(dataset.label, dataset.person).require(task.fewest_people, where)
     suspects = check_alone(dataset, task.allow, task.goal)
     roles = _roles(dataset, task)
     model_recipe, recency_recipe = _recipes(dataset, roles, task, params)
@@ -156,23 +157,6 @@ def train(
     bundle, matrix = _bundle(dataset, population, task, roles, chosen, model)
     trained = _trained(bundle, matrix, len(population), task, roles, chosen, model)
     return replace(trained, warnings=(*(each.words for each in suspects), *trained.warnings))
-
-
-def _check_examples(dataset: Dataset, task: TrainingTask) -> None:
-    positives = int(dataset.label.sum())
-    if positives in (0, len(dataset.label)):
-        raise OneClassError.among(len(dataset.label), positives, f"goal {task.goal}")
-    with_outcome = len(np.unique(dataset.person[dataset.label == 1]))
-    without = len(np.unique(dataset.person[dataset.label == 0]))
-    if min(with_outcome, without) < task.fewest_people:
-        raise TooFewExamples(
-            f"Goal {task.goal} has {with_outcome} people with the outcome and {without} without, "
-            f"needs {task.fewest_people} of each.",
-            hint="Use more history, a longer outcome_window or a wider eligible condition.",
-            with_outcome=with_outcome,
-            without=without,
-            needed=task.fewest_people,
-        )
 
 
 def _roles(dataset: Dataset, task: TrainingTask) -> Roles:

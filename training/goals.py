@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 from features.behavior.definitions import DaysSince
 from features.conditions import Condition, Vocabulary, parse, uses, words
@@ -83,3 +84,20 @@ def canonical(goal: CompiledGoal) -> dict[str, str]:
         "gap": str(goal.settings.gap or ""),
         "spine": goal.settings.spine,
     }
+
+
+def widened(condition: Condition, times: int | None) -> Condition:
+    """Return a condition whose look-backs are `times` as long, or without end where None."""
+
+    def changed(node: Any) -> Any:
+        if isinstance(node, tuple):
+            return tuple(changed(each) for each in node)
+        if not is_dataclass(node) or isinstance(node, type | Window):
+            return node
+        parts = {each.name: changed(getattr(node, each.name)) for each in fields(node)}
+        if isinstance(node, EventFilter) and node.window is not None:
+            parts["window"] = Window(node.window.micros * times) if times else None
+        return replace(node, **parts)
+
+    found: Condition = changed(condition)
+    return found

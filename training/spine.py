@@ -8,7 +8,6 @@ event per person and window between those snapshots, each looked at just after i
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,19 +17,13 @@ from numpy.typing import NDArray
 from features import time
 from features.behavior.scene import Log, People
 from features.engine import Engine
-from features.errors import LikelierError
 from features.identity.graph import NOBODY, Graph
 from features.settings import Goal
 from features.time import Window
+from training.errors import NotEnoughHistory
 
 SHORTEST_STEP = Window.parse("7d")
 SHORTEST_HISTORY = Window.parse("30d")
-
-
-class NotEnoughHistory(LikelierError):
-    """History too short for one closed outcome window after a look at the past."""
-
-    code = "not_enough_history"
 
 
 def snapshots(goal: Goal, as_of: int, earliest: int, most: int) -> list[int]:
@@ -41,26 +34,17 @@ def snapshots(goal: Goal, as_of: int, earliest: int, most: int) -> list[int]:
     """
     newest = time.newest_closed(as_of, goal.gap, goal.outcome_window)
     step = max(goal.outcome_window.micros, SHORTEST_STEP.micros)
-    floor = earliest + max(goal.outcome_window.micros, SHORTEST_HISTORY.micros)
-    found = [moment for i in range(most) if (moment := newest - i * step) >= floor]
+    back = look_back(goal)
+    moments = (newest - number * step for number in range(most))
+    found = [moment for moment in moments if time.has_history(moment, earliest, back)]
     if not found:
-        raise _too_short(goal, as_of, earliest, floor - earliest, as_of - newest)
+        raise NotEnoughHistory.before(goal, as_of, earliest, back)
     return found
 
 
-def _too_short(goal: Goal, as_of: int, earliest: int, back: int, ahead: int) -> NotEnoughHistory:
-    there = math.floor(time.days_between(earliest, as_of))
-    needed = math.ceil((back + ahead) / time.MICROS_PER_DAY)
-    gap = f" after a gap of {goal.gap.words}" if goal.gap else ""
-    return NotEnoughHistory(
-        f"goals.{goal.name}: {there} days of history before {time.format_instant(as_of)}, "
-        f"{needed} needed: {Window(back).words} to look back on, and the outcome window of "
-        f"{goal.outcome_window.words}{gap}.",
-        hint="Load older files, or shorten outcome_window.",
-        goal=goal.name,
-        days=there,
-        days_needed=needed,
-    )
+def look_back(goal: Goal) -> Window:
+    """Return the history a goal needs before each snapshot: 30 days, or its outcome window."""
+    return max(goal.outcome_window, SHORTEST_HISTORY)
 
 
 def event_rows(

@@ -37,6 +37,7 @@ from training.dataset import Dataset
 from training.errors import ColumnsDiffer
 from training.evaluation import auc
 from training.fit import Progress, Trained, TrainingTask, train
+from training.sufficiency import FEWEST_PEOPLE
 from training.tables import Sheet
 
 Floats = NDArray[np.float64]
@@ -344,7 +345,7 @@ def train_wide(
     goal: str,
     params: BoosterParams | None = None,
     progress: Progress | None = None,
-    fewest_people: int = 50,
+    fewest_people: int = FEWEST_PEOPLE,
     allow: Mapping[str, str] | None = None,
 ) -> Trained:
     """Train on a wide table; the reference population is everyone in it.

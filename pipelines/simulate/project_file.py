@@ -47,11 +47,13 @@ goals:
     outcome: not any(purchase)
     outcome_window: 30d
     eligible: any(purchase in last 90d)
+    min_people: 50                 # a simulated shop may be small
   - name: conversion               # anonymous visitors included
     kind: conversion
     outcome: any(purchase)
     outcome_window: 14d
     eligible: any(page_view in last 30d)
+    min_people: 50                 # a simulated shop may be small
 measures:
   - name: spend_90d
     label: Spend in 90 days

@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_table_becomes_a_champion_and_scores(folder):
     table, to = str(folder / "shop.csv"), folder / "scores.csv"
-    how = ["-p", str(folder), "train", table, "--label", "bought", "--json"]
+    how = ["-p", str(folder), "train", table, "--label", "bought", "--json", "--min-people", "50"]
     result = CliRunner().invoke(app, [*how, "--score", table, "--to", str(to)])
     assert result.exit_code == 0, result.output
     body = json.loads(result.stdout)
@@ -77,7 +77,7 @@ def test_a_column_that_knows_the_outcome_is_refused_unless_the_project_allows_it
     text = "\n".join(f"{line},{cell}" for line, cell in zip(lines, paid, strict=True))
     (tmp_path / "shop.csv").write_text(text)
     with pytest.raises(LeakFound, match=r"profile_paid \(AUC 1.000\) alone tells"):
-        train_table(opened(tmp_path), tmp_path / "shop.csv", Question("bought"))
+        train_table(opened(tmp_path), tmp_path / "shop.csv", Question("bought"), fewest_people=50)
     allow = '[{feature: profile_paid, reason: "a test"}, {feature: of_a_goal, reason: "another"}]'
     (tmp_path / "likelier.yaml").write_text(
         "project: shop\nsources: [{name: s, kind: events, path: s.csv, event_time: t, "
@@ -85,6 +85,8 @@ def test_a_column_that_knows_the_outcome_is_refused_unless_the_project_allows_it
         "identity: {namespaces: [{name: customer, type: person}]}\n"
         f"training: {{allow: {allow}}}\n"
     )
-    allowed = train_table(opened(tmp_path), tmp_path / "shop.csv", Question("bought"))
+    allowed = train_table(
+        opened(tmp_path), tmp_path / "shop.csv", Question("bought"), fewest_people=50
+    )
     assert allowed.trained.warnings[0].startswith("profile_paid (Paid) alone tells")
     assert allowed.trained.warnings[0].endswith("Allowed by training.allow: a test")

@@ -66,6 +66,23 @@ def test_the_newest_closed_snapshot_has_closed_and_the_next_has_not(as_of, gap, 
     assert not time.has_closed(time.outcome_end(newest + 1, gap, window), as_of)
 
 
+@given(history=st.integers(0, 10**15), gap=st.none() | WINDOWS, least=WINDOWS)
+def test_the_longest_outcome_has_room_and_a_longer_one_has_not(history, gap, least):
+    def fits(length):
+        back = Window(max(length, least.micros))
+        moment = time.newest_closed(history, gap, Window(length))
+        return time.has_history(moment, 0, back)
+
+    longest = time.longest_outcome(history, gap, least)
+    assert longest == 0 or fits(longest)
+    assert not fits(longest + 1)
+
+
+@given(moment=MOMENTS, earliest=MOMENTS, window=WINDOWS)
+def test_a_look_back_sees_less_where_history_is_shorter(moment, earliest, window):
+    assert time.sees_less(window, moment, earliest) != time.has_history(moment, earliest, window)
+
+
 @given(known_at=MOMENTS)
 def test_just_after_is_the_first_moment_at_which_a_row_counts(known_at):
     assert time.known_before(known_at, time.just_after(known_at))

@@ -21,7 +21,7 @@ FEATURES = (Count("purchase", DAYS_30).feature, Count("view", DAYS_30).feature, 
 PARAMS = BoosterParams(learning_rate=0.1, max_rounds=150, early_stopping_rounds=20, num_threads=1)
 TASK = TrainingTask(
     "conversion", "conversion", "calendar", 150 * MICROS_PER_DAY, DAYS_30, None, RECENCY.name,
-    definitions=["purchases", "views", "recency"],
+    definitions=["purchases", "views", "recency"], fewest_people=50,
 )  # fmt: skip
 
 
@@ -187,13 +187,13 @@ def test_a_column_that_knows_the_outcome_stops_the_training():
 def test_one_class_cannot_be_learnt(label):
     data = replace(DATASET, label=np.full(2_000, label, np.int8))
     which = "every one has" if label else "none has"
-    with pytest.raises(OneClassError, match=f"Of 2000 rows in goal conversion, {which}"):
+    with pytest.raises(OneClassError, match=f"Of 2,000 rows in goals.conversion, {which}"):
         train(data, POPULATION, TASK, PARAMS)
 
 
 def test_people_and_not_rows_are_counted():
     few = replace(DATASET, label=(DATASET.person < 20).astype(np.int8))
-    message = "has 20 people with the outcome and 380 without, needs 50 of each"
+    message = "20 people with the outcome and 380 without; 50 of each are needed"
     with pytest.raises(TooFewExamples, match=message) as caught:
         train(few, POPULATION, TASK, PARAMS)
     assert caught.value.details == {"with_outcome": 20, "without": 380, "needed": 50}

@@ -164,7 +164,7 @@ def shop(rows: int = 600) -> str:
 
 def test_a_trained_table_scores_another_with_its_columns(engine, tmp_path):
     wide = learnt(engine, tmp_path / "shop.csv", shop(), Question("bought"))
-    trained = train_wide(wide, "shop", PARAMS)
+    trained = train_wide(wide, "shop", PARAMS, fewest_people=50)
     assert (trained.bundle.basis, trained.bundle.outcome_window) == ("table", "")
     assert trained.roles.protocol == "person_hash"
     assert trained.evaluation.auc > 0.75
@@ -184,15 +184,15 @@ def test_a_trained_table_scores_another_with_its_columns(engine, tmp_path):
 
 def test_a_table_without_the_columns_is_not_scored(engine, tmp_path):
     wide = learnt(engine, tmp_path / "shop.csv", shop(), Question("bought"))
-    bundle = train_wide(wide, "shop", PARAMS).bundle
+    bundle = train_wide(wide, "shop", PARAMS, fewest_people=50).bundle
     (tmp_path / "new.csv").write_text("plan\nbasic\n")
     with pytest.raises(ColumnsDiffer, match=r"lacks the columns \['visits'\]"):
         matrix_for(engine, read_table(engine, tmp_path / "new.csv"), bundle)
 
 
 def test_too_few_people_are_not_learnt_from(engine, tmp_path):
-    with pytest.raises(TooFewExamples, match="needs 50 of each"):
-        train_wide(learnt(engine, tmp_path / "people.csv"), "people", PARAMS)
+    with pytest.raises(TooFewExamples, match="50 of each are needed"):
+        train_wide(learnt(engine, tmp_path / "people.csv"), "people", PARAMS, fewest_people=50)
 
 
 def test_the_best_single_column_serves_when_nothing_beats_it(engine, tmp_path):
@@ -201,7 +201,7 @@ def test_the_best_single_column_serves_when_nothing_beats_it(engine, tmp_path):
     bought = rng.random(500) < (20 - x) / 20
     lines = [f"{a},{int(b)}" for a, b in zip(x, bought, strict=True)]
     wide = learnt(engine, tmp_path / "t.csv", "\n".join(["x,y", *lines]), Question("y"))
-    trained = train_wide(wide, "t", PARAMS)
+    trained = train_wide(wide, "t", PARAMS, fewest_people=50)
     assert trained.bundle.serves == "baseline"
     assert any("does not beat the best single column alone" in each for each in trained.warnings)
     steps = np.diff(trained.bundle.score(np.arange(20.0)[:, None]).probability)
