@@ -7,19 +7,18 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from features.errors import LikelierError
+from pipelines.console import AsOf, Json, plain, progress, project_of, screen
+from pipelines.goal_commands import goals
 
 if TYPE_CHECKING:
     from pipelines.runner import Outcome
-    from pipelines.workspace import Workspace
 
 app = typer.Typer(
     name="likelier",
@@ -29,14 +28,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Who is likelier to buy, who is likelier to leave, and why.",
 )
-screen = Console(stderr=True)
-"""Progress and errors. Results go to standard output, so that they can be piped."""
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-AsOf = Annotated[
-    str | None,
-    typer.Option("--as-of", help="What was known before this moment: 2011-10-01 or ISO time."),
-]
+app.add_typer(goals, name="goals")
 
 
 @app.callback()
@@ -70,41 +62,9 @@ def _say_error(error: LikelierError) -> None:
     if "--json" in sys.argv:
         print(json.dumps(error.body(), default=str))
         return
-    screen.print(f"[bold red]{error.code}[/] {_plain(error.message)}", soft_wrap=True)
+    screen.print(f"[bold red]{error.code}[/] {plain(error.message)}", soft_wrap=True)
     if error.hint:
-        screen.print(f"[bold]Hint:[/] {_plain(error.hint)}", soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
-
-
-def _open(context: typer.Context) -> Workspace:
-    from pipelines.workspace import Workspace
-
-    return Workspace.open(context.obj)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, str], None]]:
-    """Show the stages of a run as they pass, with what is being done and for how long."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn as Elapsed
-
-    from pipelines.stages import STAGES
-
-    columns = (TextColumn("[bold]{task.fields[stage]:<9}"), BarColumn(20), MofNCompleteColumn(),
-               Elapsed(), TextColumn("{task.description}"))  # fmt: skip
-    with Progress(*columns, console=screen, transient=True) as progress:
-        task = progress.add_task("", total=len(STAGES), stage="")
-
-        def report(stage: str, text: str) -> None:
-            place = STAGES.index(stage) if stage in STAGES else 0
-            progress.update(task, completed=place, stage=stage, description=text[:70])
-            if text and not screen.is_terminal:
-                progress.console.print(f"{stage}: {_plain(text)}")
-
-        yield report
+        screen.print(f"[bold]Hint:[/] {plain(error.hint)}", soft_wrap=True)
 
 
 @app.command()
@@ -134,7 +94,7 @@ def check(context: typer.Context, as_json: Json = False) -> None:
     from pipelines.checking import check_project
     from pipelines.printing import print_findings
 
-    with _progress() as report:
+    with progress() as report:
         usability = check_project(context.obj, report)
     if as_json:
         print(json.dumps(usability.body(), default=str))
@@ -170,13 +130,13 @@ def run(
     from pipelines import runner
     from pipelines.printing import print_plan, print_run, run_body
 
-    workspace = _open(context)
+    workspace = project_of(context)
     moment = parse_instant(as_of, workspace.project.time_zone) if as_of else None
     if explain:
         plan = runner.explain(workspace, moment)
         print(json.dumps(plan)) if as_json else print_plan(plan)
         return
-    with _progress() as report:
+    with progress() as report:
         outcome = runner.run(workspace, as_of=moment, only=only, start=start, report=report)
     if as_json:
         print(json.dumps(run_body(workspace, outcome), default=str))
@@ -199,9 +159,9 @@ def backtest(
     from pipelines.backtest import backtest as judge
     from pipelines.printing import print_backtests
 
-    workspace = _open(context)
+    workspace = project_of(context)
     figures = []
-    with _progress() as report:
+    with progress() as report:
         for text in as_of:
             moment = parse_instant(text, workspace.project.time_zone)
             found = judge(workspace, goal, moment, lambda text: report("features", text))
@@ -268,7 +228,7 @@ def train(
     zone = workspace.project.time_zone
     moment = parse_instant(as_of, zone) if as_of else None
     question = Question(label, positive, person, tuple(without or ()), moment, zone)
-    with _progress() as report:
+    with progress() as report:
         learnt = train_table(
             workspace, table, question, name=name, delimiter=delimiter, score=score, to=to,
             fewest_people=min_people, say=lambda text: report("train", text),
@@ -289,7 +249,7 @@ def profile(
     from pipelines.person import describe
     from pipelines.printing import print_person
 
-    found = describe(_open(context), identity)
+    found = describe(project_of(context), identity)
     print(json.dumps(found, default=str)) if as_json else print_person(found)
 
 
@@ -326,8 +286,8 @@ def forget(
         return not dry_run and (yes or typer.confirm("Erase all of this for good?", err=True))
 
     # A question must not be drawn over by a progress display.
-    with _progress() if yes and not dry_run else nullcontext(lambda stage, text: None) as report:
-        receipt = erase(_open(context), identity, confirm, report)
+    with progress() if yes and not dry_run else nullcontext(lambda stage, text: None) as report:
+        receipt = erase(project_of(context), identity, confirm, report)
     if receipt is None:
         if not dry_run:
             raise typer.Exit(1)
@@ -372,7 +332,7 @@ def graph(
     if events and rules:
         shown = simulated(events, rules)
     else:
-        shown = published(_open(context), identity or "")
+        shown = published(project_of(context), identity or "")
     if draw:
         shown.draw(draw)
     print(json.dumps(shown.body())) if as_json else print_graph(shown)
@@ -399,7 +359,7 @@ def unification(
     from pipelines.unification import unification as report_of
     from pipelines.unification_page import write_page
 
-    report = report_of(_open(context))
+    report = report_of(project_of(context))
     if html:
         write_page(report, html)
     print(json.dumps(report)) if as_json else print_unification(report)
@@ -441,7 +401,7 @@ def serve(
     """
     from pipelines.serve import serve as start
 
-    raise typer.Exit(start(_open(context), port))
+    raise typer.Exit(start(project_of(context), port))
 
 
 @app.command()
@@ -466,7 +426,7 @@ def demo(
     shop = _simulate(folder, people, 240, 7)
     print(f"A simulated shop: {shop.people:,} people, {shop.events:,} events, in {folder}/")
     workspace = Workspace.open(folder)
-    with _progress() as report:
+    with progress() as report:
         outcome: Outcome = runner.run(workspace, report=report)
     print_run(workspace, outcome)
     print_requests(workspace, port)

@@ -297,7 +297,7 @@ class _Run:
                 **gone,
             }
         lists = store.facts(LISTS, tables[LISTS])
-        scored = store.facts(SCORES, tables[SCORES])
+        scored = store.facts(SCORES, tables[SCORES])["goals"]
         goals = {
             goal: self._with_mark(goal, store.facts(TRAINED, key)) | {"scored": scored[goal]}
             for goal, key in models.items()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,17 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.identity.names import Names
 from features.store import key_of
 from features.time import Window
+from pipelines.explaining import explained
 from pipelines.learning import bundle_of
 from pipelines.stages import Bench, Described, Plan, described
+from training import bucket_factors
+from training.bucket_factors import BucketSums
 from training.bundle import Bundle
-from training.factors import check_additive, explain
 
-SCORES = "scores"
-SCORES_VERSION = 1
-LISTED_FACTORS = 10
+SCORES, FACTORS = "scores", "factors"
+BUCKET_FACTORS, BUCKET_VALUES = "bucket_factors", "bucket_values"
+SCORES_VERSION = 2
 
 SCORE_SCHEMA = pa.schema(
     [("goal", pa.string()), ("profile_id", pa.string()), ("profile_key", pa.int64()),
@@ -35,13 +38,25 @@ FACTOR_SCHEMA = pa.schema(
      ("direction", pa.string()), ("contribution", pa.float64()),
      ("importance_share", pa.float64()), ("importance", pa.string())]
 )  # fmt: skip
+GOAL = pa.field("goal", pa.string())
+SCHEMAS = {
+    SCORES: SCORE_SCHEMA,
+    FACTORS: FACTOR_SCHEMA,
+    BUCKET_FACTORS: bucket_factors.FACTORS.insert(0, GOAL),
+    BUCKET_VALUES: bucket_factors.VALUES.insert(0, GOAL),
+}
+"""The files of one version of `scores`."""
+
+Write = Callable[[str, Mapping[str, Any]], pa.Table]
+"""Appends columns to one of the files; returns them as the table written."""
 
 
 def score_everyone(bench: Bench, plan: Plan, everyone: str, trained: Mapping[str, str]) -> str:
-    """Write the tables `scores` and `factors` of one as_of; return their version.
+    """Write the tables of one as_of: scores, factors, and what moves each bucket.
 
     Every person's base + contributions is checked against the raw margin before anything is
-    written. Grain of scores: goal, profile; of factors: goal, profile, rank.
+    written. Grain of scores: goal, profile; of factors: goal, profile, rank; of bucket_factors:
+    goal, bucket, rank; of bucket_values: goal, reason, bucket, name. Returns their version.
     """
     store = bench.store
     interval = bench.workspace.project.scoring_interval
@@ -55,19 +70,36 @@ def score_everyone(bench: Bench, plan: Plan, everyone: str, trained: Mapping[str
     )
     if not bench.due("score", SCORES, key, "scoring"):
         return key
-    with store.writing(SCORES, key) as (folder, facts):
-        scores, factors = [SCORE_SCHEMA.empty_table()], [FACTOR_SCHEMA.empty_table()]
+    with store.writing(SCORES, key) as (folder, facts), _writers(folder) as write:
+        facts["features"], facts["goals"] = everyone, {}
         for goal in plan.goals:
             bundle = bundle_of(bench, goal.name, trained[goal.name])
             rows = described(store, everyone, plan, goal.name)
-            bench.say(f"scoring {goal.name}: {len(rows.profile_key)} people, with reasons")
-            some, reasons = score_rows(bundle, rows, plan, bench.graph.identities, interval)
-            scores.append(some)
-            factors.append(reasons)
-            facts[goal.name] = _counts(some)
-        pq.write_table(pa.concat_tables(scores), folder / "scores.parquet", compression="zstd")
-        pq.write_table(pa.concat_tables(factors), folder / "factors.parquet", compression="zstd")
+            bench.say(f"scoring {goal.name}: {len(rows.profile_key):,} people")
+            scores = _score_goal(bench, bundle, rows, plan, write)
+            facts["goals"][goal.name] = _counts(scores)
     return key
+
+
+@contextmanager
+def _writers(folder: Path) -> Iterator[Write]:
+    """Yield what appends rows to the files of scores, so that nobody's reasons wait in memory."""
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(
+                pq.ParquetWriter(folder / f"{name}.parquet", schema, compression="zstd")
+            )
+            for name, schema in SCHEMAS.items()
+        }
+
+        def write(name: str, columns: Mapping[str, Any]) -> pa.Table:
+            schema = SCHEMAS[name]
+            table = pa.table({each: columns[each] for each in schema.names}).cast(schema)
+            if len(table):
+                files[name].write_table(table)
+            return table
+
+        yield write
 
 
 def columns_of(bundle: Bundle, plan: Plan) -> NDArray[np.int64]:
@@ -76,16 +108,24 @@ def columns_of(bundle: Bundle, plan: Plan) -> NDArray[np.int64]:
     return np.array([places[name] for name in bundle.names], dtype=np.int64)
 
 
-def score_rows(
-    bundle: Bundle, rows: Described, plan: Plan, names: Names, interval: Window
-) -> tuple[pa.Table, pa.Table]:
-    """Return scores and factors of described rows, by the score contract."""
+def _score_goal(
+    bench: Bench, bundle: Bundle, rows: Described, plan: Plan, write: Write
+) -> pa.Table:
+    """Write what one goal's bundle says of described rows; return their scores."""
     matrix = np.ascontiguousarray(rows.matrix[:, columns_of(bundle, plan)])
     scored = bundle.score(matrix)
-    contributions = bundle.trees.contributions(matrix)
-    check_additive(contributions, scored.margin)
-    explained = explain(contributions, matrix, bundle.features, top=LISTED_FACTORS)
-    ids = names.take(rows.profile_key)
+    ids = bench.graph.identities.take(rows.profile_key)
+    sums, parts = BucketSums(bundle.features), np.empty((len(ids), 2))
+    for some, factors, part in explained(bundle, matrix, scored, sums, bench.say):
+        parts[some] = part
+        row = factors["row"].to_numpy() + some.start
+        who = {"profile_id": ids.take(pa.array(row)), "profile_key": rows.profile_key[row]}
+        write(FACTORS, _columns(factors, bundle.goal) | who)
+    for name, table in zip(
+        (BUCKET_FACTORS, BUCKET_VALUES), sums.tables(matrix, scored.bucket), strict=True
+    ):
+        write(name, _columns(table, bundle.goal))
+    interval = bench.workspace.project.scoring_interval
     life = min(Window.parse(bundle.outcome_window).micros, interval.micros)
     same: dict[str, Any] = {
         "goal": bundle.goal, "kind": bundle.kind, "basis": bundle.basis,
@@ -101,24 +141,16 @@ def score_rows(
         "percentile": scored.percentile.astype(np.int32),
         "bucket": pa.array(scored.bucket.tolist(), pa.string()),
         "margin": scored.margin,
-        "base": explained.base,
-        "rest": explained.rest,
+        "base": parts[:, 0],
+        "rest": parts[:, 1],
         "expires_at": rows.as_of + life,
     }
-    scores = pa.table({name: columns[name] for name in SCORE_SCHEMA.names}, schema=SCORE_SCHEMA)
-    return scores, _factor_rows(explained.table(), bundle.goal, ids, rows.profile_key)
+    return write(SCORES, columns)
 
 
-def _factor_rows(table: pa.Table, goal: str, ids: pa.Array, keys: NDArray[np.int64]) -> pa.Table:
-    row = table["row"].to_numpy()
+def _columns(table: pa.Table, goal: str) -> dict[str, Any]:
     columns: dict[str, Any] = {name: table[name] for name in table.column_names}
-    columns |= {
-        "goal": pa.array([goal] * len(row), pa.string()),
-        "profile_id": ids.take(pa.array(row)),
-        "profile_key": keys[row],
-    }
-    rows = {name: columns[name] for name in FACTOR_SCHEMA.names}
-    return pa.table(rows).cast(FACTOR_SCHEMA)
+    return columns | {"goal": pa.array([goal] * len(table), pa.string())}
 
 
 def _counts(scores: pa.Table) -> dict[str, Any]:

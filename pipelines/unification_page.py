@@ -154,8 +154,13 @@ def _hindsight(report: Mapping[str, Any]) -> Section:
 
 def write_page(report: Mapping[str, Any], path: Path) -> None:
     """Write the report as one HTML file; raise `PageNotWritten` where that cannot be."""
+    save_page(path, page(report))
+
+
+def save_page(path: Path, text: str) -> None:
+    """Write a page whole or not at all. Raises `PageNotWritten` where that cannot be."""
     try:
-        write_whole(path, page(report).encode())
+        write_whole(path, text.encode())
     except OSError as error:
         raise PageNotWritten(
             f"{path} cannot be written: {error.strerror}.", hint="Name another file."

@@ -153,6 +153,11 @@ class Trees:
         return raw.reshape(len(matrix), matrix.shape[1] + 1)
 
     @property
+    def explained_by(self) -> ShapleyTables | None:
+        """The tables that explain these trees; None where LightGBM's own method does."""
+        return self._tables
+
+    @property
     def rounds(self) -> int:
         """The number of trees."""
         return int(self._booster.num_trees())

@@ -6,7 +6,7 @@ The report is a single HTML file that opens without a network: plotly's JavaScri
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -27,7 +27,8 @@ MOST_REASONS = 15
 class Report:
     """What the report says. `summary` and `warnings` are plain sentences, one each.
 
-    `scores` are those of the reference population; `importance` the shares by reason label.
+    `scores` are those of the reference population; `importance` the shares by reason label;
+    `more` charts come last, by a short name.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Report:
     evaluation: Evaluation
     scores: Floats
     importance: Mapping[str, float]
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 def roc_chart(evaluation: Evaluation, colour: str) -> Any:
@@ -124,6 +126,7 @@ def figures(report: Report) -> dict[str, Any]:
         "scores": score_chart(report.scores, colour),
         "roc": roc_chart(found, colour),
         "precision_recall": precision_recall_chart(found, colour),
+        **report.more,
     }
 
 

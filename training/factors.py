@@ -92,7 +92,7 @@ class Factors:
                 "direction": pa.array(DIRECTIONS).take((contribution > 0).astype(np.int64)),
                 "contribution": pa.array(contribution, pa.float64()),
                 "importance_share": pa.array(share, pa.float64()),
-                "importance": pa.array(IMPORTANCES).take(_level(share)),
+                "importance": pa.array(IMPORTANCES).take(level_of(share)),
             }
         )
 
@@ -112,8 +112,53 @@ class Factors:
             "direction": "raises" if contribution > 0 else "lowers",
             "contribution": contribution,
             "importance_share": share,
-            "importance": str(IMPORTANCES[_level(np.asarray(share))]),
+            "importance": str(IMPORTANCES[level_of(np.asarray(share))]),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """Contributions of n rows gathered into reasons.
+
+    `sums` and `columns` are (n, reasons): what each contributes, and the column that names it on
+    the row, or -1 for the reason's own label. `by_column` is (features + 1, n), the base last.
+    """
+
+    features: tuple[Feature, ...]
+    reasons: tuple[Reason, ...]
+    sums: Floats
+    columns: Places
+    by_column: Floats
+
+    def top(self, matrix: Floats, top: int) -> Factors:
+        """Return the `top` reasons of every row; `matrix` (n, features) holds the values."""
+        order = np.argsort(-np.abs(self.sums), axis=1, kind="stable")
+        ranked = np.take_along_axis(self.sums, order, axis=1)
+        first = order[:, :top]
+        column = np.take_along_axis(self.columns, first, axis=1)
+        contribution = ranked[:, :top]
+        total = _add_up(np.abs(ranked))
+        return Factors(
+            self.features,
+            self.reasons,
+            first,
+            column,
+            _values(matrix, column),
+            contribution,
+            np.abs(contribution) / np.where(total > 0, total, 1.0)[:, None],
+            contribution != 0,
+            self.by_column[-1],
+            _add_up(ranked[:, top:]),
+        )
+
+
+def gather(contributions: Floats, matrix: Floats, features: tuple[Feature, ...]) -> Gathered:
+    """Return contributions (n, features + 1), the base last, gathered into reasons."""
+    _check_shapes(contributions, matrix, features)
+    reasons = reasons_of(features)
+    by_column = np.ascontiguousarray(contributions.T)
+    sums, columns = _sums_and_names(by_column, matrix, reasons)
+    return Gathered(features, reasons, sums, columns, by_column)
 
 
 def explain(
@@ -124,28 +169,7 @@ def explain(
     `contributions` is (n, features + 1) with the base last; `matrix` (n, features) holds the
     values. A reason that contributes exactly nothing is left out.
     """
-    _check_shapes(contributions, matrix, features)
-    reasons = reasons_of(features)
-    by_column = np.ascontiguousarray(contributions.T)
-    sums, columns = _gather(by_column, matrix, reasons)
-    order = np.argsort(-np.abs(sums), axis=1, kind="stable")
-    ranked = np.take_along_axis(sums, order, axis=1)
-    first = order[:, :top]
-    column = np.take_along_axis(columns, first, axis=1)
-    contribution = ranked[:, :top]
-    total = _add_up(np.abs(ranked))
-    return Factors(
-        features,
-        reasons,
-        first,
-        column,
-        _values(matrix, column),
-        contribution,
-        np.abs(contribution) / np.where(total > 0, total, 1.0)[:, None],
-        contribution != 0,
-        by_column[-1],
-        _add_up(ranked[:, top:]),
-    )
+    return gather(contributions, matrix, features).top(matrix, top)
 
 
 def check_additive(contributions: Floats, margin: Floats) -> None:
@@ -174,7 +198,9 @@ def importance(contributions: Floats, features: tuple[Feature, ...]) -> dict[str
     return {reason.label: size / total for size, reason in pairs}
 
 
-def _gather(by_column: Floats, matrix: Floats, reasons: Sequence[Reason]) -> tuple[Floats, Places]:
+def _sums_and_names(
+    by_column: Floats, matrix: Floats, reasons: Sequence[Reason]
+) -> tuple[Floats, Places]:
     """Return the reasons' contributions and naming columns, both (n, reasons)."""
     rows = by_column.shape[1]
     sums = np.empty((rows, len(reasons)))
@@ -218,7 +244,8 @@ def _add_up(values: Floats) -> Floats:
     return total
 
 
-def _level(share: Floats) -> Places:
+def level_of(share: Floats) -> Places:
+    """Return the place among `IMPORTANCES` of shares: low, medium from 10%, high from 25%."""
     level: Places = np.searchsorted([MEDIUM_SHARE, HIGH_SHARE], share, side="right")
     return level
 

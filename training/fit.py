@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from features.time import Window
 from training.baselines import RecencyBaseline, baseline_params, best_column
 from training.booster import BoosterParams, Trees, choose_rounds
+from training.bucket_charts import bucket_charts
+from training.bucket_factors import bucket_insights
 from training.bundle import Basis, Bundle, Kind, Scored, Serves
 from training.calibration import Calibrator
 from training.charts import Report
@@ -63,7 +65,8 @@ class Trained:
     """A bundle and how it came about.
 
     `evaluation` is of what the bundle serves; `outdone` is the model's own when the baseline serves
-    in its place. `population` is the reference population scored by the bundle.
+    in its place. `population` is the reference population scored by the bundle; `buckets` what
+    moves a sample of it (`bucket_factors.insights`).
     """
 
     bundle: Bundle
@@ -73,6 +76,7 @@ class Trained:
     roles: Roles
     population: Scored
     importance: dict[str, float]
+    buckets: list[dict[str, Any]]
     params: dict[str, Any]
     summary: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -89,6 +93,7 @@ class Trained:
             self.evaluation,
             self.population.score,
             self.importance,
+            bucket_charts(self.buckets, self.bundle.kind),
         )
 
 
@@ -286,15 +291,17 @@ def _trained(
     model: _Candidate,
 ) -> Trained:
     step = max(1, len(matrix) // EXPLAINED_SAMPLE)
-    explained = bundle.trees.contributions(matrix[::step])
+    sample, population = matrix[::step], bundle.score(matrix)
+    explained = bundle.trees.contributions(sample)
     return Trained(
         bundle=bundle,
         evaluation=chosen.evaluation,
         outdone=None if chosen is model else model.evaluation,
         auc_interval=chosen.interval,
         roles=roles,
-        population=bundle.score(matrix),
+        population=population,
         importance=importance(explained, bundle.features),
+        buckets=bucket_insights(explained, sample, bundle.features, population.bucket[::step]),
         params=asdict(chosen.recipe.params) | {"rounds": chosen.rounds},
         summary=(*summary(bundle, chosen.evaluation, chosen.interval, roles), *task.notes),
         warnings=(*task.cautions, *warnings_of(bundle, chosen.evaluation, roles, eligible)),

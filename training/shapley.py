@@ -67,10 +67,12 @@ class ShapleyTables:
 
     Trees own nodes and groups, a group owns bits (nodes of its tree) and features; its table holds,
     feature by feature, a value for each pattern of its bits. The `*_start` arrays end with a total.
+    `deepest` is the length of the longest path.
     """
 
     width: int
     base: float
+    deepest: int
     feature: Places
     threshold: Floats
     missing: Places
@@ -82,6 +84,17 @@ class ShapleyTables:
     column_start: Places
     table: Floats
     table_start: Places
+
+    @property
+    def additions(self) -> int:
+        """How many numbers are looked up and added to explain a row."""
+        return len(self.column)
+
+    @property
+    def bytes(self) -> int:
+        """What the tables take in memory."""
+        arrays = (value for value in vars(self).values() if isinstance(value, np.ndarray))
+        return sum(array.nbytes for array in arrays)
 
     @classmethod
     def from_text(cls, text: str, base: float) -> ShapleyTables:
@@ -130,6 +143,7 @@ class _Builder:
         self.column: list[int] = []
         self.column_start = [0]
         self.table_start = [0]
+        self.deepest = 0
         # Per leaf: its group and value. Per step of its path: bit, side, place in the path's
         # features, place of the feature in the group, and the share of rows that go this way.
         self.leaf_group: list[int] = []
@@ -142,7 +156,8 @@ class _Builder:
         """Return the tables of `trees`, none of which is a single leaf."""
         for tree in trees:
             leaves = list(_leaves(tree))
-            bits = max(BITS, max(len(leaf.nodes) for leaf in leaves))
+            deepest = max(len(leaf.nodes) for leaf in leaves)
+            self.deepest, bits = max(self.deepest, deepest), max(BITS, deepest)
             if bits > MOST_BITS:
                 raise Untabled(f"A path of {bits} splits; tables reach {MOST_BITS}.")
             for group in _groups(leaves, bits):
@@ -152,6 +167,7 @@ class _Builder:
         return ShapleyTables(
             width,
             base,
+            self.deepest,
             np.concatenate([np.empty(0, np.int64), *(tree.feature for tree in trees)]),
             np.concatenate([np.empty(0), *(tree.threshold for tree in trees)]),
             np.concatenate([np.empty(0, np.int64), *(tree.missing for tree in trees)]),

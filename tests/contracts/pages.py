@@ -198,8 +198,16 @@ def settings_page() -> str:
 
 def commands() -> dict[str, Any]:
     """Return every command of the command line, by name."""
-    root: Any = typer.main.get_command(app)
-    return dict(root.commands)
+    return dict(_leaves(typer.main.get_command(app)))
+
+
+def _leaves(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the commands of a group and of the groups in it: `goals factors`."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _leaves(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def commands_page() -> str:

@@ -229,7 +229,8 @@ def test_the_report_is_one_page_that_needs_no_network(trained):
     outside = re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=", page)
     assert outside == []
     assert all(f'id="chart-{name}"' in page for name in figures(report))
-    assert len(figures(report)) == 7
+    assert len(figures(report)) == 7 + len(report.more)
+    assert set(report.more) <= {"reasons_low", "reasons_medium", "reasons_high"}
 
 
 def test_the_report_is_the_same_each_time(trained):
