@@ -37,6 +37,7 @@ from benchmarks.backtest import CHECKOUT, judge
 from features.engine import Engine
 from training.dataset import Dataset
 from training.evaluation import auc, evaluate
+from training.intervals import interval_of, resampled
 from training.tables import read_table
 from training.wide import Question, Wide, learn, logistic, train_wide
 
@@ -233,13 +234,10 @@ def fold_of(wide: Wide, fit: Places, test: Places) -> Fold:
 
 def interval(label: NDArray[np.int8], folds: list[Fold]) -> tuple[float, float]:
     """Return the 95% bootstrap interval of the mean AUC: rows drawn once for all folds."""
-    rng, count = np.random.default_rng(SEED), len(label)
-    drawn = []
-    for _ in range(RESAMPLES):
-        times = np.bincount(rng.integers(0, count, count), minlength=count).astype(np.float64)
-        drawn.append(mean([auc(label[f.rows], f.margin, times[f.rows]) for f in folds]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
+    blocks = resampled(np.arange(len(label)), RESAMPLES, SEED)
+    times = (each for block in blocks for each in block)
+    drawn = [mean([auc(label[f.rows], f.margin, each[f.rows]) for f in folds]) for each in times]
+    return interval_of(np.array(drawn))
 
 
 if __name__ == "__main__":

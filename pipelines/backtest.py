@@ -76,19 +76,15 @@ class Backtest:
         recency = self.dataset.position(self.goal.recency)
         baseline = RecencyBaseline.fit(self.dataset.matrix[:, recency], self.dataset.label)
         days = baseline.rank(self.people.matrix[:, recency])
-        found = evaluate(self.happened, scored.probability, scored.margin, days)
+        found = evaluate(
+            self.happened, scored.probability, scored.margin, days, person=self.people.profile_key
+        )
         return {
             "goal": self.goal.name,
             "as_of": time.format_instant(self.as_of),
+            **found.metrics(),
             "population": found.population,
             "positives": found.positives,
-            "auc": found.auc,
-            "average_precision": found.average_precision,
-            "log_loss": found.log_loss,
-            "brier": found.brier,
-            "lift_at_10": found.lift_at_10,
-            "ece": found.ece,
-            "baseline_auc": found.baseline_auc,
             "features": len(bundle.names),
             "seconds": round(self.seconds, 2),
             "serves": bundle.serves,

@@ -152,15 +152,16 @@ def said_change(row: Mapping[str, Any]) -> str:
 def _print_goals(goals: dict[str, Any]) -> None:
     if not goals:
         return
-    table = Table("goal", "serves", "AUC (95%)", "recency AUC", "ECE", "scored", "low", "medium",
-                  "high", title="Models, on people and a time they were not fitted to")  # fmt: skip
+    table = Table("goal", "serves", "AUC (95%)", "recency AUC", "ECE", "served", "scored", "low",
+                  "medium", "high",
+                  title="Models, on people and a time they were not fitted to")  # fmt: skip
     for name, found in goals.items():
         metrics, buckets = found["metrics"], found["scored"]["buckets"]
         table.add_row(
             name, found["serves"],
             f"{metrics['auc']:.3f} ({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f})",
             f"{metrics['baseline_auc']:.3f}", f"{metrics['ece']:.3f}",
-            f"{found['scored']['people']:,}",
+            f"{metrics['served_ece']:.3f}", f"{found['scored']['people']:,}",
             *(f"{buckets[bucket]:,}" for bucket in ("low", "medium", "high")),
         )  # fmt: skip
     page.print(table)
@@ -218,16 +219,23 @@ def print_requests(workspace: Workspace, port: int) -> None:
 
 
 def print_backtests(figures: Sequence[dict[str, Any]]) -> None:
-    """Print backtests, one a column, one figure a row."""
+    """Print backtests, one a column, one figure a row, with its interval where it has one."""
     table = Table(
         "figure", *(f["as_of"] for f in figures), title=f"Backtest of {figures[0]['goal']}"
     )
+    ends = ("goal", "as_of", *(f"{name}{end}" for name in figures[0] for end in ("_low", "_high")))
     for name in figures[0]:
-        if name in ("goal", "as_of"):
-            continue
-        values = (found[name] for found in figures)
-        table.add_row(name, *(f"{v:.4f}" if isinstance(v, float) else f"{v}" for v in values))
+        if name not in ends:
+            table.add_row(name, *(_with_interval(found, name) for found in figures))
     page.print(table)
+
+
+def _with_interval(found: Mapping[str, Any], name: str) -> str:
+    value = found[name]
+    shown = f"{value:.4f}" if isinstance(value, float) else f"{value}"
+    if f"{name}_low" not in found:
+        return shown
+    return f"{shown} ({found[f'{name}_low']:.4f} to {found[f'{name}_high']:.4f})"
 
 
 def print_learnt(learnt: dict[str, Any], to: Path | None) -> None:

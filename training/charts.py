@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation import Curve, Evaluation
+from training.evaluation import OF_CURVE, Curve, Evaluation
 
 Floats = NDArray[np.float64]
 
@@ -27,8 +27,9 @@ MOST_REASONS = 15
 class Report:
     """What the report says. `summary` and `warnings` are plain sentences, one each.
 
-    `scores` are those of the reference population; `importance` the shares by reason label;
-    `more` charts come last, by a short name.
+    `served` is the evaluation of the curve that serves, on people left out of it. `scores` are
+    those of the reference population; `importance` the shares by reason label; `more` charts come
+    last, by a short name.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Report:
     summary: Sequence[str]
     warnings: Sequence[str]
     evaluation: Evaluation
+    served: Evaluation
     scores: Floats
     importance: Mapping[str, float]
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -133,7 +135,7 @@ def figures(report: Report) -> dict[str, Any]:
 def report_html(report: Report) -> str:
     """Return the report as one self-contained page: warnings, summary, figures, charts."""
     said = _warnings(report.warnings) + _paragraphs(report.summary)
-    return page_html(report.title, said + _table(report.evaluation.metrics()), figures(report))
+    return page_html(report.title, said + _table(report.evaluation, report.served), figures(report))
 
 
 def page_html(title: str, body: str, charts: Mapping[str, Any], after: str = "") -> str:
@@ -177,9 +179,11 @@ _WORDS = {
     "brier": "Brier score",
     "lift_at_10": "Lift of the likeliest tenth",
     "ece": "Mean calibration error",
+    "predicted_minus_rate": "Mean probability minus outcome rate",
     "mean_predicted": "Mean probability",
     "positive_rate": "Outcome rate",
-    "baseline_auc": "AUC of recency alone",
+    "baseline_auc": "AUC of the simple rule",
+    "auc_over_baseline": "AUC above the simple rule",
 }
 
 
@@ -193,12 +197,25 @@ def _paragraphs(sentences: Sequence[str]) -> str:
     return "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
 
 
-def _table(metrics: Mapping[str, float]) -> str:
-    rows = (
-        f"<tr><th>{_WORDS.get(name, escape(name))}</th><td>{_number(value)}</td></tr>"
-        for name, value in metrics.items()
+def _table(found: Evaluation, served: Evaluation) -> str:
+    """Return the figures with their intervals, beside those of the curve that serves."""
+    stated, later = found.metrics(), served.metrics()
+    rows = "".join(
+        f"<tr><th>{_WORDS[name]}</th><td>{_with_interval(name, stated)}</td>"
+        f"<td>{_with_interval(name, later) if name in OF_CURVE else ''}</td></tr>"
+        for name in _WORDS
+        if name in stated
     )
-    return f"<table>{''.join(rows)}</table>"
+    head = "<tr><td></td><th>Evaluation</th><th>Curve that serves</th></tr>"
+    return f"<table>{head}{rows}</table>"
+
+
+def _with_interval(name: str, metrics: Mapping[str, float]) -> str:
+    shown = _number(metrics[name])
+    if f"{name}_low" not in metrics:
+        return shown
+    low, high = metrics[f"{name}_low"], metrics[f"{name}_high"]
+    return f"{shown} ({_number(low)} to {_number(high)})"
 
 
 def _number(value: float) -> str:

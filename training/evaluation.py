@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import OneClassError
+from training.intervals import SEED, Intervals, intervals
+from training.weighted import BINS, Judged, Weighed, auc_of, weigh
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
 
-BINS = 10
+OF_CURVE = ("log_loss", "brier", "ece", "predicted_minus_rate", "mean_predicted")
+"""Figures that the curve to probabilities decides; the others are of the order of people."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Decile:
 class CalibrationBin:
     """A tenth of the people by probability: what was predicted and what happened."""
 
-    people: int
+    people: float
     mean_predicted: float
     positive_rate: float
 
@@ -52,7 +55,8 @@ class Evaluation:
     """The figures of one model on one set of rows.
 
     `lift_at_10` is the outcome rate of the likeliest tenth over the rate of all; `ece` the mean
-    |predicted - happened| over ten equal bins; `baseline_auc` that of the baseline on these rows.
+    |predicted - happened| over tenths of the probabilities; `baseline_auc` that of the baseline on
+    these rows. `intervals` are of the people, by bootstrap.
     """
 
     population: int
@@ -63,50 +67,67 @@ class Evaluation:
     brier: float
     lift_at_10: float
     ece: float
+    predicted_minus_rate: float
     mean_predicted: float
     positive_rate: float
     baseline_auc: float | None
+    auc_over_baseline: float | None
+    intervals: Intervals
     deciles: tuple[Decile, ...]
     bins: tuple[CalibrationBin, ...]
     roc: Curve
     precision_recall: Curve
 
     def metrics(self) -> dict[str, float]:
-        """Return the single figures by name; the baseline's only where there is one."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: float(v) for name, v in values.items() if isinstance(v, (int, float))}
+        """Return the single figures by name, those of the baseline only where there is one.
+
+        A figure with an interval is followed by its ends, as `auc_low` and `auc_high`.
+        """
+        values: dict[str, float] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, (int, float)):
+                values[each.name] = float(value)
+            if (interval := self.intervals.headline.get(each.name)) is not None:
+                values[f"{each.name}_low"], values[f"{each.name}_high"] = interval
+        return values
 
 
 def evaluate(
-    label: Labels, probability: Floats, margin: Floats, baseline: Floats | None = None
+    label: Labels,
+    probability: Floats,
+    margin: Floats,
+    baseline: Floats | None = None,
+    *,
+    person: NDArray[np.int64] | None = None,
+    seed: int = SEED,
 ) -> Evaluation:
     """Measure probabilities and margins (n,) against 0/1 labels; raise `OneClassError`.
 
-    `baseline` ranks the same rows (higher = likelier); it may be infinite, never NaN.
+    `baseline` ranks the same rows (higher = likelier); it may be infinite, never NaN. Rows of one
+    `person` are drawn together for the intervals; None: each row is a person.
     """
     from sklearn import metrics
 
     positives = _both_kinds(label)
     false_rate, true_rate, _ = metrics.roc_curve(label, margin)
     precision, recall, _ = metrics.precision_recall_curve(label, margin)
-    bins = calibration_bins(label, probability)
-    found = gains(label, margin)
-    weights = np.array([each.people for each in bins]) / len(label)
-    distance = [abs(each.mean_predicted - each.positive_rate) for each in bins]
+    judged = Judged(label, probability, margin, baseline)
+    found = weigh(judged, np.ones((1, len(label))))
+    headline = {name: float(value[0]) for name, value in found.headline.items()}
+    over = headline.pop("auc_over_baseline", None)
+    who = np.arange(len(label)) if person is None else person
     return Evaluation(
         population=len(label),
         positives=positives,
-        auc=auc(label, margin),
-        average_precision=float(metrics.average_precision_score(label, margin)),
-        log_loss=float(metrics.log_loss(label, probability, labels=[0, 1])),
-        brier=float(metrics.brier_score_loss(label, probability)),
-        lift_at_10=found[0].lift,
-        ece=float(weights @ np.array(distance)),
+        **headline,
         mean_predicted=float(probability.mean()),
         positive_rate=positives / len(label),
         baseline_auc=None if baseline is None else auc(label, baseline),
-        deciles=found,
-        bins=bins,
+        auc_over_baseline=over,
+        intervals=intervals(judged, who, seed=seed),
+        deciles=_deciles(found, len(label), positives),
+        bins=_bins(found, len(label)),
         roc=Curve(false_rate, true_rate),
         precision_recall=Curve(recall, precision),
     )
@@ -119,85 +140,33 @@ def auc(label: Labels, ranking: Floats, weight: Floats | None = None) -> float:
     """
     _both_kinds(label)
     _, place = np.unique(ranking, return_inverse=True)
-    return _weighted_auc(label, place, np.ones(len(label)) if weight is None else weight)
-
-
-def auc_interval(
-    label: Labels,
-    margin: Floats,
-    person: NDArray[np.int64],
-    *,
-    resamples: int = 200,
-    seed: int = 7,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Return the bootstrap interval of the AUC, drawing whole people, not rows.
-
-    Resamples in which everyone has the same label are left out; raise `OneClassError` when the
-    rows themselves have one.
-    """
-    _both_kinds(label)
-    _, place = np.unique(margin, return_inverse=True)
-    _, group = np.unique(person, return_inverse=True)
-    people = int(group.max()) + 1
-    rng = np.random.default_rng(seed)
-    drawn = (
-        np.bincount(rng.integers(0, people, people), minlength=people) for _ in range(resamples)
-    )
-    weights = (counts[group].astype(np.float64) for counts in drawn)
-    found = [_weighted_auc(label, place, weight) for weight in weights]
-    low, high = np.nanquantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    times = np.ones(len(label)) if weight is None else weight
+    parts = (np.bincount(place, weights=times * part) for part in (label, 1 - label))
+    with_outcome, without = (part.astype(np.float64) for part in parts)
+    return float(auc_of(with_outcome, without))
 
 
 def gains(label: Labels, margin: Floats) -> tuple[Decile, ...]:
     """Return the ten deciles from the likeliest down; their edges may fall between two people."""
     positives = _both_kinds(label)
-    count = len(label)
-    caught = np.concatenate([[0.0], np.cumsum(_expected(label, margin)[::-1])])
-    edges = count * np.arange(BINS + 1) / BINS
-    at = np.interp(edges, np.arange(count + 1), caught)
-    size = count / BINS
+    judged = Judged(label, np.full(len(label), 0.5), margin)
+    return _deciles(weigh(judged, np.ones((1, len(label)))), len(label), positives)
+
+
+def _deciles(found: Weighed, people: int, positives: int) -> tuple[Decile, ...]:
+    gain, lift = found.gain[0], found.lift[0]
+    caught = np.diff(gain, prepend=0.0) * positives
     return tuple(
         Decile(
-            number + 1,
-            size,
-            float(at[number + 1] - at[number]),
-            float((at[number + 1] - at[number]) / size / (positives / count)),
-            float(at[number + 1] / positives),
+            place + 1, people / BINS, float(caught[place]), float(lift[place]), float(gain[place])
         )
-        for number in range(BINS)
+        for place in range(BINS)
     )
 
 
-def calibration_bins(label: Labels, probability: Floats) -> tuple[CalibrationBin, ...]:
-    """Return up to ten bins of equal count, lowest probability first."""
-    predicted = np.array_split(np.sort(probability), BINS)
-    happened = np.array_split(_expected(label, probability), BINS)
-    return tuple(
-        CalibrationBin(len(p), float(p.mean()), float(h.mean()))
-        for p, h in zip(predicted, happened, strict=True)
-        if len(p)
-    )
-
-
-def _expected(label: Labels, by: Floats) -> Floats:
-    """Return the expected label at each place, lowest `by` first; ties share their mean."""
-    _, place, size = np.unique(by, return_inverse=True, return_counts=True)
-    mean = np.bincount(place, weights=label) / size
-    expected: Floats = np.repeat(mean, size)
-    return expected
-
-
-def _weighted_auc(label: Labels, place: NDArray[np.intp], weight: Floats) -> float:
-    """Mann-Whitney with ties: `place` numbers the distinct values from the lowest up."""
-    with_outcome = np.bincount(place, weights=weight * label)
-    without = np.bincount(place, weights=weight * (1 - label))
-    pairs = with_outcome.sum() * without.sum()
-    if pairs == 0:
-        return float("nan")
-    below = np.cumsum(without) - without
-    return float((with_outcome * (below + without / 2)).sum() / pairs)
+def _bins(found: Weighed, people: int) -> tuple[CalibrationBin, ...]:
+    pairs = zip(found.predicted[0], found.happened[0], strict=True)
+    return tuple(CalibrationBin(people / BINS, float(p), float(h)) for p, h in pairs)
 
 
 def _both_kinds(label: Labels) -> int:

@@ -14,11 +14,9 @@ POOR_CALIBRATION = 0.05
 FEW_OUTCOMES = 50
 
 
-def summary(
-    bundle: Bundle, found: Evaluation, interval: tuple[float, float], roles: Roles
-) -> tuple[str, ...]:
-    """Say what was trained and how good it is."""
-    low, high = interval
+def summary(bundle: Bundle, found: Evaluation, served: Evaluation, roles: Roles) -> tuple[str, ...]:
+    """Say what was trained and how good it is; `served` is of the curve that serves."""
+    low, high = found.intervals.headline["auc"]
     alone = "Recency" if bundle.outcome_window else "The best single column"
     what = "The model" if bundle.serves == "model" else f"{alone} alone"
     return (
@@ -28,9 +26,24 @@ def summary(
         f"{what} ranks someone with the outcome above someone without {found.auc:.1%} of the time "
         f"(95% interval {low:.1%} to {high:.1%}); {_simple(bundle)} alone manages "
         f"{found.baseline_auc or 0.5:.1%}.",
-        f"The likeliest tenth has {found.lift_at_10:.1f} times the average rate. The mean "
-        f"prediction is {found.mean_predicted:.1%}, off by {found.ece:.1%} on average over tenths.",
+        f"The likeliest tenth has {found.lift_at_10:.1f} times the average rate{_range(found)}.",
+        f"Before their outcomes were known, the mean prediction was {_mean(found)}. The curve that "
+        "serves has learnt from these outcomes too; for people left out of it the mean is "
+        f"{_mean(served)}.",
         roles.note,
+    )
+
+
+def _range(found: Evaluation) -> str:
+    low, high = found.intervals.headline["lift_at_10"]
+    return f" ({low:.1f} to {high:.1f})"
+
+
+def _mean(found: Evaluation) -> str:
+    low, high = found.intervals.headline["ece"]
+    return (
+        f"{found.mean_predicted:.1%}, off by {found.ece:.1%} on average over tenths "
+        f"({low:.1%} to {high:.1%})"
     )
 
 

@@ -15,10 +15,10 @@ from training.booster import BoosterParams, Trees, choose_rounds
 from training.bucket_charts import bucket_charts
 from training.bucket_factors import bucket_insights
 from training.bundle import Basis, Bundle, Kind, Scored, Serves
-from training.calibration import Calibrator
+from training.calibration import Calibrator, judged_apart
 from training.charts import Report
 from training.dataset import Dataset
-from training.evaluation import Evaluation, auc_interval, evaluate
+from training.evaluation import OF_CURVE, Evaluation, evaluate
 from training.factors import importance
 from training.findings import summary, warnings_of
 from training.lint import check_alone, drops
@@ -64,15 +64,18 @@ class TrainingTask:
 class Trained:
     """A bundle and how it came about.
 
-    `evaluation` is of what the bundle serves; `outdone` is the model's own when the baseline serves
+    `evaluation` is of what serves, as it stood before the evaluated outcomes were known: trees of
+    the fit rows and the curve of the calibration rows. `served` is of the same trees and people
+    under the curve that serves, which has learnt from these outcomes too: each person is judged by
+    a curve that did not see them. `outdone` is the model's own evaluation when the baseline serves
     in its place. `population` is the reference population scored by the bundle; `buckets` what
     moves a sample of it (`bucket_factors.insights`).
     """
 
     bundle: Bundle
     evaluation: Evaluation
+    served: Evaluation
     outdone: Evaluation | None
-    auc_interval: tuple[float, float]
     roles: Roles
     population: Scored
     importance: dict[str, float]
@@ -91,6 +94,7 @@ class Trained:
             self.summary,
             self.warnings,
             self.evaluation,
+            self.served,
             self.population.score,
             self.importance,
             bucket_charts(self.buckets, self.bundle.kind),
@@ -117,7 +121,7 @@ class _Candidate:
     trees: Trees
     calibrator: Calibrator
     evaluation: Evaluation
-    interval: tuple[float, float]
+    served: Evaluation
 
     @property
     def beats_baseline(self) -> bool:
@@ -199,19 +203,26 @@ def _grow(recipe: _Recipe, data: Dataset, rounds: int) -> Trees:
 
 def _fit(recipe: _Recipe, roles: Roles) -> _Candidate:
     """Fit on the fit rows, calibrate and evaluate on rows the trees have not seen."""
-    fit, calibrate, evaluation = (
-        recipe.dataset.rows(mask) for mask in (roles.fit, roles.calibrate, roles.evaluate)
-    )
+    fit = recipe.dataset.rows(roles.fit)
     rounds = choose_rounds(
         fit.matrix, fit.label, fit.person, recipe.params, monotone=recipe.monotone
     )  # fmt: skip
     trees = _grow(recipe, fit, rounds)
-    calibrator = Calibrator.of(trees.margin(calibrate.matrix), calibrate.label)
-    margin = trees.margin(evaluation.matrix)
-    baseline = recipe.baseline[roles.evaluate]
-    found = evaluate(evaluation.label, calibrator.probability(margin), margin, baseline)
-    interval = auc_interval(evaluation.label, margin, evaluation.person, seed=recipe.params.seed)
-    return _Candidate(recipe, rounds, trees, calibrator, found, interval)
+    later = roles.calibrate | roles.evaluate
+    unseen, newest = recipe.dataset.rows(later), roles.evaluate[later]
+    margin = trees.margin(unseen.matrix)
+    older = Calibrator.of(margin[~newest], unseen.label[~newest])
+    serves, apart = judged_apart(margin, unseen.label, unseen.person)
+
+    def judge(probability: Floats) -> Evaluation:
+        return evaluate(
+            unseen.label[newest], probability[newest], margin[newest],
+            recipe.baseline[roles.evaluate],
+            person=unseen.person[newest], seed=recipe.params.seed,
+        )  # fmt: skip
+
+    found = judge(older.probability(margin))
+    return _Candidate(recipe, rounds, trees, serves, found, judge(apart))
 
 
 def _bundle(
@@ -229,7 +240,6 @@ def _bundle(
     everyone = population if len(population) else dataset.matrix[roles.evaluate]
     matrix = everyone[:, places]
     margin = trees.margin(matrix)
-    calibrator = _calibrated(chosen, roles)
     bundle = Bundle(
         goal=task.goal,
         kind=task.kind,
@@ -238,11 +248,11 @@ def _bundle(
         outcome_window=str(task.outcome_window or ""),
         gap=str(task.gap) if task.gap else "",
         trees=trees,
-        calibrator=calibrator,
+        calibrator=chosen.calibrator,
         features=data.features,
         definitions=[task.definitions[place] for place in places] if task.definitions else [],
         categories=task.categories,
-        reference=Reference.of(margin, calibrator.probability(margin)),
+        reference=Reference.of(margin, chosen.calibrator.probability(margin)),
         base_rate=float(dataset.label.mean()),
         serves=chosen.recipe.serves,
         metrics=_metrics(chosen, model),
@@ -252,20 +262,15 @@ def _bundle(
     return bundle, matrix
 
 
-def _calibrated(chosen: _Candidate, roles: Roles) -> Calibrator:
-    """Return the curve to serve with: from the calibration and the evaluation rows together.
-
-    The fitted trees have seen neither. The newest outcomes say most of what comes next, and the
-    figures of the evaluation stay those of the older curve.
-    """
-    unseen = chosen.recipe.dataset.rows(roles.calibrate | roles.evaluate)
-    return Calibrator.of(chosen.trees.margin(unseen.matrix), unseen.label)
-
-
 def _metrics(chosen: _Candidate, model: _Candidate) -> dict[str, float]:
-    low, high = chosen.interval
-    found = chosen.evaluation.metrics() | {"auc_low": low, "auc_high": high}
-    return found | {"model_auc": model.evaluation.auc, "rounds": float(chosen.rounds)}
+    """Return the figures of the evaluation and, as `served_*`, of the curve that serves."""
+    served = chosen.served.metrics()
+    of_curve = [name for name in served if name.startswith(OF_CURVE)]
+    return (
+        chosen.evaluation.metrics()
+        | {f"served_{name}": served[name] for name in of_curve}
+        | {"model_auc": model.evaluation.auc, "rounds": float(chosen.rounds)}
+    )
 
 
 def _counts(dataset: Dataset, roles: Roles, reference: int) -> dict[str, int]:
@@ -296,13 +301,13 @@ def _trained(
     return Trained(
         bundle=bundle,
         evaluation=chosen.evaluation,
+        served=chosen.served,
         outdone=None if chosen is model else model.evaluation,
-        auc_interval=chosen.interval,
         roles=roles,
         population=population,
         importance=importance(explained, bundle.features),
         buckets=bucket_insights(explained, sample, bundle.features, population.bucket[::step]),
         params=asdict(chosen.recipe.params) | {"rounds": chosen.rounds},
-        summary=(*summary(bundle, chosen.evaluation, chosen.interval, roles), *task.notes),
+        summary=(*summary(bundle, chosen.evaluation, chosen.served, roles), *task.notes),
         warnings=(*task.cautions, *warnings_of(bundle, chosen.evaluation, roles, eligible)),
     )

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from training.calibration import LEAST, MOST, Calibrator
+from training.calibration import LEAST, MOST, Calibrator, judged_apart
 from training.reference import MOST_QUANTILES, Reference
 
 
@@ -112,3 +112,21 @@ def test_the_reference_does_not_depend_on_the_order_of_people_and_survives_json(
     again = Reference.from_json(json.loads(json.dumps(second.to_json())))
     assert (again.margins == first.margins).all()
     assert again.mean_probability == first.mean_probability
+
+
+def test_nobody_is_judged_by_a_curve_that_has_seen_them():
+    margin, label = outcomes(3_000, slope=1.0, intercept=0.0)
+    person = np.arange(3_000) // 3
+    curve, apart = judged_apart(margin, label, person)
+    assert curve == Calibrator.of(margin, label)
+    told = label.copy()
+    told[person == 77] = 1 - told[person == 77]
+    _, again = judged_apart(margin, told, person)
+    assert (again[person == 77] == apart[person == 77]).all()
+    assert (again != apart).any()
+
+
+def test_curves_made_apart_say_about_what_the_whole_one_says():
+    margin, label = outcomes(6_000, slope=1.0, intercept=-1.0)
+    curve, apart = judged_apart(margin, label, np.arange(6_000))
+    assert np.abs(apart - curve.probability(margin)).mean() < 0.02

@@ -6,7 +6,7 @@ from sklearn import metrics
 
 from training.baselines import RecencyBaseline
 from training.errors import OneClassError
-from training.evaluation import auc, auc_interval, calibration_bins, evaluate, gains
+from training.evaluation import auc, evaluate, gains
 
 RNG = np.random.default_rng(5)
 MARGIN = np.round(RNG.normal(size=2_000), 1)
@@ -16,6 +16,7 @@ PROBABILITY = 1 / (1 + np.exp(2 - MARGIN))
 
 def test_figures_are_those_of_scikit_learn():
     found = evaluate(LABEL, PROBABILITY, MARGIN, baseline=-MARGIN).metrics()
+    found = {name: value for name, value in found.items() if not name.endswith(("_low", "_high"))}
     expected = {
         "population": 2_000,
         "positives": LABEL.sum(),
@@ -25,14 +26,24 @@ def test_figures_are_those_of_scikit_learn():
         "brier": metrics.brier_score_loss(LABEL, PROBABILITY),
         "mean_predicted": PROBABILITY.mean(),
         "positive_rate": LABEL.mean(),
+        "predicted_minus_rate": PROBABILITY.mean() - LABEL.mean(),
+        "auc_over_baseline": 2 * metrics.roc_auc_score(LABEL, MARGIN) - 1,
         "baseline_auc": 1 - metrics.roc_auc_score(LABEL, MARGIN),
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert set(found) - set(expected) == {"lift_at_10", "ece"}
 
 
+def test_figures_are_followed_by_the_ends_of_their_intervals():
+    found = evaluate(LABEL, PROBABILITY, MARGIN)
+    names = list(found.metrics())
+    place = names.index("auc")
+    assert names[place : place + 3] == ["auc", "auc_low", "auc_high"]
+    assert found.metrics()["ece_high"] == found.intervals.headline["ece"].high
+
+
 def test_a_missing_baseline_is_left_out():
-    assert "baseline_auc" not in evaluate(LABEL, PROBABILITY, MARGIN).metrics()
+    assert not any("baseline" in n for n in evaluate(LABEL, PROBABILITY, MARGIN).metrics())
 
 
 @pytest.mark.parametrize(
@@ -81,8 +92,9 @@ def test_calibration_error_by_hand():
     # Half predicted .2 with .4 happening, half .8 with .8: the mean distance is .1.
     label = np.array([1, 1, 0, 0, 0, 1, 1, 1, 1, 0] * 4, np.int8)
     probability = np.tile(np.repeat([0.2, 0.8], 5), 4)
-    assert evaluate(label, probability, probability).ece == pytest.approx(0.1)
-    assert sum(each.people for each in calibration_bins(label, probability)) == 40
+    found = evaluate(label, probability, probability)
+    assert found.ece == pytest.approx(0.1)
+    assert [each.people for each in found.bins] == [4] * 10
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -90,22 +102,6 @@ def test_one_class_cannot_be_measured(label):
     same = np.full(4, label, np.int8)
     with pytest.raises(OneClassError, match="Of 4 rows in the evaluation"):
         evaluate(same, np.full(4, 0.5), np.zeros(4))
-
-
-def test_the_interval_holds_the_auc_and_narrows_with_more_people():
-    people = np.arange(len(LABEL))
-    low, high = auc_interval(LABEL, MARGIN, people)
-    assert low < auc(LABEL, MARGIN) < high
-    assert auc_interval(LABEL, MARGIN, people) == (low, high)
-    few_low, few_high = auc_interval(LABEL[:200], MARGIN[:200], people[:200])
-    assert high - low < few_high - few_low
-
-
-def test_rows_of_one_person_are_drawn_together():
-    # The same rows eight times over are no more evidence than once.
-    once = auc_interval(LABEL[:300], MARGIN[:300], np.arange(300))
-    copies = (np.repeat(each, 8) for each in (LABEL[:300], MARGIN[:300], np.arange(300)))
-    assert auc_interval(*copies) == pytest.approx(once)
 
 
 @pytest.mark.parametrize(("label", "sign"), [([0, 0, 1, 1], 1), ([1, 1, 0, 0], -1)])

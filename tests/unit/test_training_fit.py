@@ -54,7 +54,7 @@ def test_the_model_serves_when_it_beats_recency(trained):
     assert trained.outdone is None
     assert trained.evaluation.auc > trained.evaluation.baseline_auc + 0.05
     assert trained.roles.protocol == "out_of_time"
-    low, high = trained.auc_interval
+    low, high = trained.evaluation.intervals.headline["auc"]
     assert low < trained.evaluation.auc < high
 
 
@@ -140,6 +140,11 @@ def test_the_curve_that_serves_has_learnt_from_the_newest_outcomes():
     served = found.bundle.score(data.matrix[newest]).probability.mean()
     rate = found.evaluation.positive_rate
     assert rate - served < 0.6 * (rate - found.evaluation.mean_predicted)
+    off = abs(found.served.predicted_minus_rate)
+    assert off < 0.6 * abs(found.evaluation.predicted_minus_rate)
+    assert found.served.auc == pytest.approx(found.evaluation.auc, abs=0.01)
+    assert found.bundle.metrics["served_ece"] == found.served.ece < found.evaluation.ece
+    assert found.bundle.metrics["served_ece_high"] == found.served.intervals.headline["ece"].high
     fit, unseen = data.rows(found.roles.fit), data.rows(~found.roles.fit)
     trees = Trees.fit(fit.matrix, fit.label, fit.names, PARAMS, found.params["rounds"])
     assert found.bundle.calibrator == Calibrator.of(trees.margin(unseen.matrix), unseen.label)
