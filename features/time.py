@@ -125,9 +125,19 @@ def within(event_time: Any, start: Any, end: Any) -> Any:
     return (event_time >= start) & (event_time < end)
 
 
-def is_later(moment: Any, other: Any) -> Any:
-    """Say whether a moment comes after another: one of the same instant does not."""
-    return moment > other
+def places_within(moments: Any, start: Any, end: Any) -> slice:
+    """Return which of an array of moments, in ascending order, lie in `[start, end)`."""
+    return slice(*(moments.searchsorted(edge, side="left") for edge in (start, end)))
+
+
+def count_earlier(moments: Any, others: Any) -> Any:
+    """Return how many of an array of moments, in ascending order, come before each of others."""
+    return moments.searchsorted(others, side="left")
+
+
+def first_later(moments: Any, others: Any) -> Any:
+    """Return the place of the first of an array of moments, in ascending order, after each."""
+    return moments.searchsorted(others, side="right")
 
 
 def latest_within(moment: Any, length: Window) -> Any:

@@ -1,8 +1,8 @@
 """Conditions: one small language that goals, populations and segments speak about people.
 
 `parse` reads text with a vocabulary into a typed tree, `words` says it and `text` writes it back.
-`features.conditions.table.matches` renders it over tables; it is not imported here, so that reading
-a condition does not load Ibis.
+`features.conditions.table.matches` renders it over tables and `features.conditions.live.live` over
+one person's history; neither is imported here, so that reading a condition loads no engine.
 """
 
 from features.conditions.errors import ConditionError
