@@ -24,16 +24,15 @@ from features.conditions.functions import (
 )
 from features.conditions.literals import Page, Part, branch, leaf
 from features.conditions.tree import (
+    TEXT_TESTS,
     Aggregate,
     AnyEvent,
     Arithmetic,
     Attribute,
     Compare,
     Condition,
-    Contains,
     DaysSinceDate,
     Direction,
-    EndsWith,
     EventAttribute,
     EventFilter,
     Exists,
@@ -52,19 +51,12 @@ from features.conditions.tree import (
     ScoreField,
     Sequence,
     Sign,
-    StartsWith,
     Step,
     Value,
     all_of,
     any_of,
 )
 from features.conditions.vocabulary import Kind, Vocabulary
-
-TEXT_TESTS: dict[str, type[Contains] | type[StartsWith] | type[EndsWith]] = {
-    "contains": Contains,
-    "starts_with": StartsWith,
-    "ends_with": EndsWith,
-}
 
 
 @dataclass(frozen=True)

@@ -291,6 +291,11 @@ class Not:
 
 
 TextTest = Contains | StartsWith | EndsWith
+TEXT_TESTS: dict[str, type[Contains] | type[StartsWith] | type[EndsWith]] = {
+    "contains": Contains,
+    "starts_with": StartsWith,
+    "ends_with": EndsWith,
+}
 ValueTest = Compare | In | TextTest | Exists
 Atom = ValueTest | AnyEvent | Sequence | HasIdentity | Factor | InSegment
 Condition = And | Or | Not | Atom
