@@ -78,13 +78,12 @@ class Graph:
         folder = store.folder(UNITED, united)
         self.identities = Names(folder / "identity_index.parquet")
         self.rank = _ranks(folder / "identity_index.parquet", identity)
-        links = pq.read_table(folder / "links.parquet")
-        self.a, self.b = _ints(links, "a"), _ints(links, "b")
-        self.link_time, self.link_known = _ints(links, "event_time"), _ints(links, "known_at")
-        seen = pq.read_table(folder / "appearances.parquet")
-        self.seen_key, self.seen_time = _ints(seen, "identity_key"), _ints(seen, "event_time")
-        self.seen_known = _ints(seen, "known_at")
-        self.seen_owner = seen["owner"].to_numpy().astype(bool)
+        links = _columns(folder / "links.parquet")
+        self.a, self.b = links["a"], links["b"]
+        self.link_time, self.link_known = links["event_time"], links["known_at"]
+        seen = _columns(folder / "appearances.parquet")
+        self.seen_key, self.seen_time = seen["identity_key"], seen["event_time"]
+        self.seen_known, self.seen_owner = seen["known_at"], seen["owner"]
         self.rules = rules_of(identity)
         self.never, self.never_from = Pairs(), np.empty(0, dtype=np.int64)
         self.bypassed_from = np.full(len(self.rank), time.LATEST)
@@ -213,6 +212,18 @@ def _where(kept: NDArray[np.bool_], *columns: NDArray[Any]) -> Iterator[NDArray[
     return (column if everything else column[kept] for column in columns)
 
 
-def _ints(table: pa.Table, name: str) -> Ints:
-    values: Ints = table[name].to_numpy().astype(np.int64, copy=False)
-    return values
+def _columns(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the columns of a file: whole numbers and flags, without nulls."""
+    file = pq.ParquetFile(path)
+    columns: dict[str, NDArray[Any]] = {
+        kind.name: np.empty(file.metadata.num_rows, bool if pa.types.is_boolean(kind.type) else int)
+        for kind in file.schema_arrow
+    }
+    start = 0
+    # By row group into its place: that takes half the time of joining a table's chunks.
+    for group in range(file.num_row_groups):
+        rows = file.read_row_group(group)
+        for name, column in columns.items():
+            column[start : start + len(rows)] = rows[name].to_numpy()
+        start += len(rows)
+    return columns
