@@ -122,6 +122,12 @@ class Store:
             ) from error
         return Manifest(**raw)
 
+    def runs(self) -> list[Manifest]:
+        """Return the manifests of the runs that are kept, newest first."""
+        paths = (self.root / "runs").glob("*.json")
+        newest = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+        return [Manifest(**json.loads(path.read_bytes())) for path in newest]
+
     def publish(self, manifest: Manifest) -> None:
         """Make `manifest` the one that readers see: atomic, and durable when this returns."""
         write_whole(

@@ -32,10 +32,7 @@ def goal_insights(workspace: Workspace, goal: str) -> dict[str, Any]:
     require_goal(manifest, goal)
     folder = workspace.store.folder(SCORES, manifest.tables[SCORES])
     if not (folder / f"{BUCKET_FACTORS}.parquet").exists():
-        raise StoreError(
-            "The published run was made before reasons were gathered by bucket.",
-            hint="Run `likelier run` once more.",
-        )
+        raise too_old()
     tables = (pq.read_table(folder / f"{n}.parquet") for n in (BUCKET_FACTORS, BUCKET_VALUES))
     factors, values = (table.filter(pc.field("goal") == goal).drop("goal") for table in tables)
     scored = manifest.figures["goals"][goal]["scored"]
@@ -47,6 +44,14 @@ def goal_insights(workspace: Workspace, goal: str) -> dict[str, Any]:
         "people": scored["people"],
         "buckets": insights(factors, values, scored["buckets"]),
     }
+
+
+def too_old() -> StoreError:
+    """Build the error for a run that lacks what is asked about it."""
+    return StoreError(
+        "The run was made by an earlier version, which did not keep what this needs.",
+        hint="Run `likelier run` once more.",
+    )
 
 
 def require_goal(manifest: Manifest, goal: str) -> None:

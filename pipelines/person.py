@@ -32,7 +32,7 @@ def describe(workspace: Workspace, asked: str) -> dict[str, Any]:
     profiles = _read(workspace, manifest, PROFILES, "profiles")
     index = _read(workspace, manifest, UNITED, "identity_index")
     overrides = applied(workspace.store, manifest)
-    row = _profile_of(profiles, overrides.spellings(identity) if identity else ())
+    row = profile_of(profiles, overrides.spellings(identity) if identity else ())
     if row is None or hidden(workspace, manifest, identity):
         raise UnknownIdentity(
             f"Nobody is known as {asked.partition(':')[0]}:… with that value.",
@@ -72,7 +72,8 @@ def _read(workspace: Workspace, manifest: Manifest, table: str, file: str) -> pa
     return pq.read_table(folder / f"{file}.parquet")
 
 
-def _profile_of(profiles: pa.Table, spellings: Sequence[str]) -> dict[str, Any] | None:
+def profile_of(profiles: pa.Table, spellings: Sequence[str]) -> dict[str, Any] | None:
+    """Return the row of the `profiles` table that holds any of an identity's spellings."""
     listed = profiles["identities"].combine_chunks()
     flat = pc.list_flatten(listed)
     place = max((pc.index(flat, each).as_py() for each in spellings), default=-1)

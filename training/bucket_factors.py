@@ -24,8 +24,8 @@ from training.factors import (
     level_of,
     reasons_of,
 )
-from training.numbers import said_number
 from training.reference import BUCKETS
+from training.wording import said_number
 
 Floats = NDArray[np.float64]
 

@@ -41,3 +41,75 @@ def test_a_goal_there_is_not(shop):
     assert ended.code == 1
     assert ended.json["error"]["code"] == "unknown_goal"
     assert "churn" in ended.json["error"]["hint"]
+
+
+# Why did it change --------------------------------------------------------------------------------
+
+
+def margins(folder, goal):
+    """Return the published margins of a goal by profile."""
+    scores = table(folder, "scores", "scores")
+    return scores[scores["goal"] == goal].set_index("profile_id")["margin"]
+
+
+def changed(folder, *arguments):
+    return likelier("-p", folder, "goals", "change", *arguments, "--json").json
+
+
+def check_adds_up(found):
+    """Hold an answer to what it promises: parts add up to the change, and to both margins."""
+    moved = found["after"]["margin"] - found["before"]["margin"]
+    parts = found["change"]
+    assert parts["margin"] == moved
+    assert parts["data"] + parts["model"] == pytest.approx(moved, abs=1e-9)
+    for side in ("before", "after"):
+        total = sum(each[side] for each in found["reasons"])
+        assert total == pytest.approx(found[side]["margin"], abs=1e-9)
+    for each in found["reasons"]:
+        assert each["data"] + each["model"] == pytest.approx(each["change"], abs=1e-12)
+
+
+@pytest.mark.parametrize("goal", ["churn", "conversion"])
+def test_the_mean_of_everyone_changed_by_what_the_runs_published(shop, july, goal):
+    folder, _ = july
+    found = changed(folder, goal)
+    check_adds_up(found)
+    before, after = margins(shop, goal), margins(folder, goal)
+    assert found["before"]["margin"] == pytest.approx(before.mean(), abs=1e-9)
+    assert found["after"]["margin"] == pytest.approx(after.mean(), abs=1e-9)
+    assert (found["before"]["people"], found["after"]["people"]) == (len(before), len(after))
+    assert found["not_measured"] == []
+
+
+def test_a_persons_score_changed_by_what_the_runs_published(shop, july):
+    folder, _ = july
+    before, after = margins(shop, "conversion"), margins(folder, "conversion")
+    someone = sorted(before.index.intersection(after.index))[0]
+    found = changed(folder, "conversion", someone)
+    check_adds_up(found)
+    assert found["profile_id"] == someone
+    assert found["before"]["margin"] == pytest.approx(before[someone], abs=1e-9)
+    assert found["after"]["margin"] == pytest.approx(after[someone], abs=1e-9)
+    lines = {each["code"]: each for each in found["reasons"]}
+    assert "value_before" not in lines["base"]
+    seen = lines["days_since_page_view"]
+    assert (seen["value_before"], seen["value_after"]) != ("", "")
+    said = likelier("-p", folder, "goals", "change", "conversion", someone).out
+    assert "by the data" in said
+    assert someone in said
+
+
+def test_who_was_not_scored_then_is_told_so(shop, july):
+    folder, _ = july
+    before, after = margins(shop, "conversion"), margins(folder, "conversion")
+    newcomer = sorted(after.index.difference(before.index))
+    gone = sorted(before.index.difference(after.index))
+    for who in [*newcomer[:1], *gone[:1]]:
+        answer = changed(folder, "conversion", who)
+        assert answer["error"]["code"] in ("not_scored", "unknown_identity")
+
+
+def test_a_first_run_has_nothing_to_compare_with(shop):
+    answer = changed(shop, "churn")
+    assert answer["error"]["code"] == "nothing_to_compare"
+    assert "run once more" in answer["error"]["hint"]
