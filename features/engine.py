@@ -7,6 +7,7 @@ by a guess from the first rows.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import csv
 import gzip
@@ -30,6 +31,12 @@ LINE = "__line"
 MAX_LINE = 10_000_000
 """Bytes a line of a text file may have."""
 LINES_AT_ONCE = 10_000
+
+
+class DuplicateColumns(SourceError):
+    """A file with several columns of one name: an expression could not say which is meant."""
+
+    code = "duplicate_columns"
 
 
 class Engine:
@@ -147,6 +154,11 @@ class Engine:
 
     def read_numbered_parquet(self, path: Path) -> ir.Table:
         """Return the rows of one foreign Parquet file, and their positions."""
+        try:
+            names = pq.read_schema(path).names
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(path, error) from error
+        _refuse_duplicates(path, names)
         return self._numbered(path, f"read_parquet({_text(str(path))})")
 
     def rejected(self) -> list[dict[str, Any]]:
@@ -297,9 +309,9 @@ def keyed_sha256(sql: str, key: bytes) -> str:
 
 
 def csv_columns(path: Path, delimiter: str) -> list[str]:
-    """Return the column names of a CSV file's first record: each one once, none of them empty.
+    """Return the column names of a CSV file's first record, none of them empty.
 
-    Raises `SourceError` when there is no header or the file cannot be read.
+    Raises `DuplicateColumns`, and `SourceError` when there is no header or the file cannot be read.
     """
     try:
         with _opened(path) as stream:
@@ -317,13 +329,30 @@ def csv_columns(path: Path, delimiter: str) -> list[str]:
             f"{path.name} is empty.", hint="Write a header line, or take the file away.",
             file=path.name,
         )  # fmt: skip
-    names: list[str] = []
-    for position, name in enumerate(header):
-        stem = name.strip() or f"column{position}"
-        known = {other.casefold() for other in names}
-        tries = itertools.chain([stem], (f"{stem}_{copy}" for copy in itertools.count(1)))
-        names.append(next(told for told in tries if told.casefold() not in known))
-    return names
+    stated = [name.strip() for name in header]
+    _refuse_duplicates(path, [name for name in stated if name])
+    known = {name.casefold() for name in stated}
+    return [name or _unnamed(position, known) for position, name in enumerate(stated)]
+
+
+def _unnamed(position: int, known: set[str]) -> str:
+    stem = f"column{position}"
+    tries = itertools.chain([stem], (f"{stem}_{copy}" for copy in itertools.count(1)))
+    return next(name for name in tries if name not in known)
+
+
+def _refuse_duplicates(path: Path, names: Sequence[str]) -> None:
+    """Raise `DuplicateColumns`. SQL does not tell large letters from small ones."""
+    counts = collections.Counter(name.casefold() for name in names)
+    twice = [name for name in names if counts[name.casefold()] > 1]
+    if twice:
+        raise DuplicateColumns(
+            f"{path.name} has several columns called {twice[0]!r}: "
+            f"{', '.join(repr(name) for name in twice[:10])}.",
+            hint="Give each column a name of its own; large and small letters are the same.",
+            file=path.name,
+            columns=twice,
+        )
 
 
 @contextlib.contextmanager

@@ -270,6 +270,8 @@ class Features(Settings):
     """Event types that make features; all of them by default."""
     max_event_types: Annotated[int, Field(ge=1)] = 40
     """Event types used when none are named: the most frequent ones."""
+    without: tuple[Name, ...] = ()
+    """Profile attributes that make no features; conditions and files may use them all the same."""
     categories: Annotated[int, Field(ge=1, le=100)] = 10
     """Most frequent values of a categorical profile attribute that get a column of their own."""
 
@@ -431,25 +433,24 @@ class Project(Settings):
                         f"segments.{segment.name}.export: no destination {name!r}. "
                         + did_you_mean(name, destinations)
                     )
-        self._refuse_unknown_merges()
+        self._refuse_unknown_names()
         return self
 
-    def _refuse_unknown_merges(self) -> None:
+    def _refuse_unknown_names(self) -> None:
         profiles = self.profiles
         sources = {source.name for source in self.sources}
         stated = {name for source in self.sources for name in source.profile}
-        used = [("attributes", name, "attribute", stated) for name in profiles.attributes]
+        used = [("features.without", name, "attribute", stated) for name in self.features.without]
+        used += [("profiles.attributes", n, "attribute", stated) for n in profiles.attributes]
         for group in profiles.groups:
-            where = f"groups.{group.name}.attributes"
+            where = f"profiles.groups.{group.name}.attributes"
             used += [(where, name, "attribute", stated) for name in group.attributes]
         for where, item in {"": profiles, **profiles.own()}.items():
-            place = f"{where}.source_order".lstrip(".")
+            place = f"profiles.{where}.source_order".replace("..", ".")
             used += [(place, name, "source", sources) for name in item.source_order]
         for where, name, what, known in used:
             if name not in known:
-                raise ValueError(
-                    f"profiles.{where}: no {what} {name!r}. " + did_you_mean(name, known)
-                )
+                raise ValueError(f"{where}: no {what} {name!r}. " + did_you_mean(name, known))
 
     def _refuse_taken_measures(self) -> None:
         taken = {namespace.name: "a namespace" for namespace in self.identity.namespaces}

@@ -30,6 +30,7 @@ from pipelines.stages import (
     earliest_event,
     everything_known,
     overrides_said,
+    plan_features,
     read_file,
     unify,
 )
@@ -300,7 +301,11 @@ def _judge_overrides(bench: Bench, found: Usability) -> None:
 def _judge_goals(bench: Bench, goals: Sequence[CompiledGoal], found: Usability) -> None:
     """Say of each goal whether it can be trained, as a run of now would find it."""
     project, as_of = bench.workspace.project, default_as_of(bench)
-    bench.look_from(as_of)
+    try:
+        plan_features(bench, as_of)
+    except LikelierError as error:
+        found.refuse("features", error)
+        return
     earliest = earliest_event(bench, as_of)
     for goal in goals:
         where, most = f"goals.{goal.name}", project.training.max_snapshots

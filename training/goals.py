@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from features.behavior.definitions import DaysSince
-from features.conditions import Condition, Vocabulary, parse, uses, words
+from features.conditions import Condition, ConditionError, Vocabulary, parse, uses, words
 from features.conditions.text import text_in_full
 from features.conditions.tree import AnyEvent, EventFilter, any_of, event_filters
 from features.errors import LikelierError
@@ -49,7 +49,7 @@ class CompiledGoal:
 
 def compile_goal(goal: Goal, vocabulary: Vocabulary) -> CompiledGoal:
     """Read a goal's conditions; raise `ConditionError` or `BadGoal` naming the goal."""
-    outcome = parse(goal.outcome, vocabulary)
+    outcome = _read(goal, "outcome", goal.outcome, vocabulary)
     used = uses(outcome)
     if not used.events:
         raise BadGoal(
@@ -63,8 +63,16 @@ def compile_goal(goal: Goal, vocabulary: Vocabulary) -> CompiledGoal:
             hint="Use events without `in last`, `since`, `before`: the window is outcome_window. "
             "Attributes and identities belong in `eligible`.",
         )
-    stated = parse(goal.eligible, vocabulary) if goal.eligible else None
+    stated = _read(goal, "eligible", goal.eligible, vocabulary) if goal.eligible else None
     return CompiledGoal(goal, outcome, stated or default_population(vocabulary))
+
+
+def _read(goal: Goal, key: str, text: str, vocabulary: Vocabulary) -> Condition:
+    try:
+        return parse(text, vocabulary)
+    except ConditionError as error:
+        error.message = f"goals.{goal.name}.{key}: {error.message}"
+        raise
 
 
 def default_population(vocabulary: Vocabulary) -> Condition:

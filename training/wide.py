@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -30,6 +31,13 @@ from features.behavior.definitions import (
 )
 from features.engine import LINE, Engine, instant_of_text
 from features.errors import LikelierError, did_you_mean
+from features.sources.errors import (
+    INFINITE,
+    MOST_VALUES,
+    EmptyColumn,
+    InfiniteValues,
+    TooManyValues,
+)
 from training.baselines import best_column
 from training.booster import BoosterParams
 from training.bundle import Bundle
@@ -49,6 +57,12 @@ NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?"
 DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T].*)?"
 CATEGORIES = 10
 YES = ("1", "1.0", "true", "t", "yes", "y")
+
+
+class ConstantLabel(LikelierError):
+    """A label that is the same in every row: there is nothing to tell apart."""
+
+    code = "constant_label"
 
 
 class BadTable(LikelierError):
@@ -111,7 +125,11 @@ class Wide:
 
 
 def learn(engine: Engine, sheet: Sheet, question: Question) -> Wide:
-    """Decide what each column is and return the labelled rows; raise `BadTable`."""
+    """Decide what each column is and return the labelled rows.
+
+    Raises `BadTable`, and of columns `ConstantLabel`, `EmptyColumn`, `InfiniteValues`,
+    `TooManyValues`.
+    """
     named = [question.label, *question.without, *filter(None, [question.person])]
     for name in named:
         if name not in sheet.names:
@@ -152,6 +170,17 @@ def _labels(
     """Return the label of every row, whether it has one, and the value that counts as 1."""
     text = sheet.texts(engine, [question.label])[question.label]
     found = sorted(pc.unique(text.drop_null()).to_pylist())
+    if not found:
+        raise EmptyColumn(
+            f"{sheet.path.name}: no row has a {question.label!r}.",
+            hint="Name the column with the outcome in --label.",
+        )
+    if len(found) == 1:
+        raise ConstantLabel(
+            f"{sheet.path.name}: {question.label!r} is {found[0]!r} in every row that has one.",
+            hint="To tell who has the outcome, rows with it and without it are needed.",
+            value=found[0],
+        )
     positive = _positive(found, question)
     label = pc.fill_null(pc.equal(text, positive), False).to_numpy(zero_copy_only=False)
     return label.astype(np.int8), text.is_valid().to_numpy(zero_copy_only=False), positive
@@ -199,6 +228,7 @@ def _columns(
 ) -> tuple[tuple[Column, ...], list[str]]:
     """Return how each column is read, and notes on those left out or not wholly read."""
     facts = _facts(engine, sheet, names)
+    _refuse_bad(sheet, facts)
     kept, left, notes = [], [], []
     taken: set[str] = set()
     for name in names:
@@ -218,6 +248,51 @@ def _columns(
     ), notes
 
 
+def _refuse_bad(sheet: Sheet, facts: Mapping[str, Mapping[str, int]]) -> None:
+    """Raise the error for columns that cannot be what they seem, all of one kind at once."""
+    empty = [name for name, found in facts.items() if not found["filled"]]
+    if empty:
+        raise EmptyColumn(
+            f"{sheet.path.name} has no value in {_listed(empty)}.",
+            hint=f"Fill it, or leave it out: {_left_out(empty)}",
+            columns=empty,
+        )
+    infinite = [
+        name
+        for name, found in facts.items()
+        if found["infinite"] and found["numbers"] + found["infinite"] >= MOSTLY * found["filled"]
+    ]
+    if infinite:
+        counts = [facts[name]["infinite"] for name in infinite]
+        raise InfiniteValues(
+            f"{sheet.path.name} has infinite values in {_listed(infinite)}: "
+            f"{', '.join(f'{count:,}' for count in counts)} of {sheet.count:,} rows.",
+            hint="Write an empty cell where a number is not known, or leave the column out: "
+            + _left_out(infinite),
+            columns=infinite,
+        )
+    many = [
+        name
+        for name, found in facts.items()
+        if found["distinct"] > MOST_VALUES and _kind(found, sheet.count)[0] == "category"
+    ]
+    if many:
+        raise TooManyValues(
+            f"{sheet.path.name} has {facts[many[0]]['distinct']:,} different texts in "
+            f"{_listed(many[:1])}; a category may have {MOST_VALUES:,}.",
+            hint=f"If it names the person: --id {many[0]}. Else leave it out: {_left_out(many)}",
+            columns=many,
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _left_out(names: Sequence[str]) -> str:
+    return " ".join(f"--without {shlex.quote(name)}" for name in names)
+
+
 def _facts(engine: Engine, sheet: Sheet, names: Sequence[str]) -> dict[str, dict[str, int]]:
     """Return, per column, how many cells are filled, differ, and read as what."""
     asked = {}
@@ -225,10 +300,13 @@ def _facts(engine: Engine, sheet: Sheet, names: Sequence[str]) -> dict[str, dict
         cell = sheet.rows[sheet.cell(name)]
         asked[f"{sheet.cell(name)}/filled"] = cell.count()
         asked[f"{sheet.cell(name)}/distinct"] = cell.nunique()
-        asked[f"{sheet.cell(name)}/numbers"] = cell.re_search(f"^{NUMBER}$").sum()
+        number, value = cell.re_search(f"^{NUMBER}$"), cell.try_cast("float64")
+        infinite = cell.lower().isin(INFINITE) | (number & value.isinf().fill_null(False))
+        asked[f"{sheet.cell(name)}/numbers"] = number.sum()
+        asked[f"{sheet.cell(name)}/infinite"] = infinite.sum()
         asked[f"{sheet.cell(name)}/dates"] = cell.re_search(f"^{DATE}$").sum()
     row = engine.arrow(sheet.rows.aggregate(**asked)).to_pylist()[0] if asked else {}
-    parts = ("filled", "distinct", "numbers", "dates")
+    parts = ("filled", "distinct", "numbers", "infinite", "dates")
     return {
         name: {part: int(row[f"{sheet.cell(name)}/{part}"] or 0) for part in parts}
         for name in names
@@ -238,8 +316,6 @@ def _facts(engine: Engine, sheet: Sheet, names: Sequence[str]) -> dict[str, dict
 def _kind(found: Mapping[str, int], rows: int) -> tuple[Literal["number", "date", "category"], str]:
     """Return a column's kind and, where it cannot be learnt from, why."""
     filled, distinct = found["filled"], found["distinct"]
-    if filled == 0:
-        return "category", "empty"
     if distinct == 1 and filled == rows:
         return "category", "the same in every row"
     if found["numbers"] >= MOSTLY * filled:

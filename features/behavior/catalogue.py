@@ -15,6 +15,7 @@ from features.behavior.scene import Log
 from features.engine import Engine
 from features.errors import SettingsError, did_you_mean
 from features.settings import Features, Namespace
+from features.sources.errors import MOST_VALUES, TooManyValues
 from features.time import Window
 
 GAP_MEASURES: tuple[d.GapMeasure, ...] = ("mean", "deviation", "last", "ratio")
@@ -35,7 +36,10 @@ class Behaviour:
 
 
 def observe(engine: Engine, log: Log, settings: Features, as_of: int) -> Behaviour:
-    """Look at what was known at `as_of`: event types, their attributes, and categories."""
+    """Look at what was known at `as_of`: event types, their attributes, and categories.
+
+    Raises `TooManyValues` for an attribute whose values cannot be categories.
+    """
     stated = log.observations.filter(
         log.observations.dated & time.known_before(log.observations.known_at, as_of)
     )
@@ -43,7 +47,7 @@ def observe(engine: Engine, log: Log, settings: Features, as_of: int) -> Behavio
     attributes = {
         name: kind
         for name, kind in log.attribute_kinds.items()
-        if name in known and name not in log.undated
+        if name in known and name not in log.undated and name not in settings.without
     }
     return Behaviour(
         events=_event_types(engine, log, as_of),
@@ -80,6 +84,7 @@ def _categories(
     counted = some.group_by(some.attribute, value=plain).aggregate(
         people=some.identity_key.nunique()
     )
+    _refuse_many(engine, counted)
     order = [counted.people.desc(), counted.value]
     place = ibis.row_number().over(group_by=counted.attribute, order_by=order)
     ranked = counted.mutate(place=place)
@@ -88,6 +93,20 @@ def _categories(
     for row in rows.to_pylist():
         found[row["attribute"]].append(row["value"])
     return found
+
+
+def _refuse_many(engine: Engine, counted: ir.Table) -> None:
+    values = counted.group_by("attribute").aggregate(values=counted.count())
+    found = engine.arrow(values.filter(values["values"] > MOST_VALUES).order_by("attribute"))
+    for row in found.to_pylist():
+        raise TooManyValues(
+            f"The profile attribute {row['attribute']!r} has {row['values']:,} different values, "
+            f"as a category up to {MOST_VALUES:,}.",
+            hint=f"Let it make no features: features: {{without: [{row['attribute']}]}}. "
+            "Conditions and files may use it all the same. Or map it to something coarser.",
+            attribute=row["attribute"],
+            values=row["values"],
+        )
 
 
 def catalogue(

@@ -39,13 +39,13 @@ from features.errors import SourceError
 from features.identity.columns import functions_of, identity_columns, selects
 from features.settings import Namespace, Project, Source
 from features.sources.erased import veiled, without_erased
-from features.sources.errors import BadMapping
+from features.sources.errors import INFINITE, MOST_VALUES, BadMapping, TooManyValues
 from features.sources.expressions import columns_of, compile_expression, unreadable
 from features.sources.files import SourceFile
-from features.sources.meaning import instants, meaning, refuse_identity_types
+from features.sources.meaning import INFINITE_IN, instants, meaning, refuse_identity_types
 from features.store import Store, key_of
 
-VERSION = 5
+VERSION = 6
 TABLE = "parts"
 CONTACTS = pa.schema([("identity", pa.string()), ("raw", pa.string()), ("known_at", pa.int64())])
 NOBODY = Erasures()
@@ -88,7 +88,9 @@ def ingest_file(
         bad = judged.filter(judged.code.notnull()).select("code", "value", row=judged[LINE])
         refused = veiled(_quarantined(engine.arrow(bad), rejects), identity, erasures)
         good = judged.filter(judged.code.isnull())
-        kept = good.filter(~good.erased).drop("code", "value", LINE, "erased")
+        _refuse_many_types(engine, good, file)
+        facts["infinite"] = _infinite(engine, good)
+        kept = good.filter(~good.erased).drop("code", "value", LINE, "erased", INFINITE_IN)
         kept = kept.drop(*(f"why_{column}" for column in spaces))
         _write_contacts(engine, kept, folder)
         facts.update(write_part(engine, kept, refused, folder))
@@ -343,6 +345,28 @@ def _keys_in(line: str) -> list[str]:
     return keys
 
 
+def _refuse_many_types(engine: Engine, good: ir.Table, file: SourceFile) -> None:
+    """Raise `TooManyValues` where what happened is told by a name of its own in every row."""
+    count = int(engine.arrow(good.event_type.nunique().as_table())[0][0].as_py() or 0)
+    if count > MOST_VALUES:
+        raise TooManyValues(
+            f"sources.{file.source.name}.event_type: {file.path.name} has {count:,} event types; "
+            f"up to {MOST_VALUES:,} may be.",
+            hint="Map it to a name of what happened, such as 'page_view', and what differs from "
+            "row to row to attributes.",
+            values=count,
+        )
+
+
+def _infinite(engine: Engine, good: ir.Table) -> dict[str, dict[str, int]]:
+    """Return, by attribute, how many values are infinite, and the first row with one."""
+    some = good.filter(good[INFINITE_IN].notnull())
+    named = some.group_by(name=some[INFINITE_IN]).aggregate(
+        values=some.count(), row=some[LINE].min()
+    )
+    return {row.pop("name"): row for row in engine.arrow(named.order_by("name")).to_pylist()}
+
+
 def _newest(engine: Engine, good: ir.Table) -> dict[str, Any]:
     row = engine.arrow(
         good.aggregate(event_time=good.event_time.max(), known_at=good.known_at.max())
@@ -377,6 +401,7 @@ def _types(engine: Engine, good: ir.Table) -> dict[str, dict[str, int]]:
         counts[f"{name}/values"] = column.count()
         counts[f"{name}/number"] = number.sum()
         counts[f"{name}/date"] = column.re_search(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$").sum()
+        counts[f"{name}/infinite"] = column.lower().isin(INFINITE).sum()
         counts[f"{name}/boolean"] = column.lower().isin(["true", "false"]).sum()
     if not counts:
         return {}

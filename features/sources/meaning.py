@@ -21,6 +21,8 @@ from features.settings import Project, Source
 from features.sources.errors import BadMapping
 
 NUMBER = "decimal(18,4)"
+INFINITE_IN = "__infinite"
+"""Column that names the first attribute of the row whose number is infinite."""
 DOUBLE = 8
 """Bytes of a number with a fraction that tells whole numbers apart as far as ids go."""
 YES = ("true", "1", "1.0", "yes", "y", "t", "in", "on", "granted", "opt-in", "opt_in", "opted_in",
@@ -63,6 +65,7 @@ def meaning(table: ir.Table, source: Source, project: Project) -> dict[str, str]
     for group, prefix in (("attributes", "attr"), ("profile", "profile")):
         for name in getattr(source, group):
             columns[f"{prefix}_{name}"] = _value(schema, f"{group}.{name}")
+    columns[INFINITE_IN] = _infinite(schema, source)
     for purpose in source.consent:
         columns[f"consent_{purpose}"] = _yes_no(f'"consent.{purpose}"')
     columns["code"], columns["value"] = _judgement(source, schema.names)
@@ -124,6 +127,12 @@ def _value(schema: Any, name: str) -> str:
     if kind.is_numeric():
         return f'try_cast("{name}" as {NUMBER})'
     return f"nullif(trim(\"{name}\"::varchar), '')"
+
+
+def _infinite(schema: Any, source: Source) -> str:
+    named = [f"{g}.{name}" for g in ("attributes", "profile") for name in getattr(source, g)]
+    tests = "".join(f" when isinf(\"{n}\") then '{n}'" for n in named if schema[n].is_floating())
+    return f"case{tests} end" if tests else "null::varchar"
 
 
 def _yes_no(column: str) -> str:

@@ -22,7 +22,7 @@ in any one file wins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from features import time
 from features.engine import Engine
 from features.errors import LikelierError, did_you_mean
 from features.settings import Project, Source
-from features.sources.errors import MissingColumn, NoRows
+from features.sources.errors import EmptyColumn, InfiniteValues, MissingColumn, NoRows
 from features.sources.expressions import columns_of
 from features.sources.ingest import TABLE as PARTS
 from features.sources.ingest import expressions_of
@@ -71,7 +71,7 @@ def gather(store: Store, project: Project, keys: dict[str, list[str]]) -> list[P
     """Return the parts of every source.
 
     Raises `NoRows` for a source without one usable row, `MissingColumn` for a JSON key that no row
-    of any of its files has.
+    of any of its files has, `EmptyColumn` for an attribute without one value, `InfiniteValues`.
     """
     gathered = []
     for source in project.sources:
@@ -82,6 +82,9 @@ def gather(store: Store, project: Project, keys: dict[str, list[str]]) -> list[P
         gone = parts.total("erased") + parts.total("expired")
         if parts.total("accepted") == 0 and not gone:
             raise _no_rows(parts)
+        _refuse_infinite(parts)
+        if not gone:
+            _refuse_empty(parts)
         gathered.append(parts)
     if not any(parts.total("accepted") for parts in gathered):
         raise NoRows(
@@ -104,6 +107,56 @@ def _refuse_absent_keys(parts: Parts) -> None:
                 ),
                 column=missing,
             )
+
+
+def _kinds(parts: Parts, column: str) -> dict[str, int]:
+    """Return how many values an attribute's column has in all files, and how many read as what."""
+    found: dict[str, int] = {}
+    for facts in parts.facts:
+        for kind, count in facts["types"].get(column, {}).items():
+            found[kind] = found.get(kind, 0) + count
+    return found
+
+
+def _attributes(parts: Parts) -> Iterator[tuple[str, str]]:
+    """Yield the key of every attribute in the project file, and its column."""
+    for group, prefix in (("attributes", "attr"), ("profile", "profile")):
+        for name in getattr(parts.source, group):
+            yield f"{group}.{name}", f"{prefix}_{name}"
+
+
+def _refuse_empty(parts: Parts) -> None:
+    for key, column in _attributes(parts):
+        if not _kinds(parts, column).get("values"):
+            raise EmptyColumn(
+                f"sources.{parts.source.name}.{key}: {expressions_of(parts.source)[key]!r} gives "
+                f"no value in any of {parts.total('accepted'):,} rows.",
+                hint="Correct the expression, or take the key out.",
+                column=key,
+            )
+
+
+def _refuse_infinite(parts: Parts) -> None:
+    told = {
+        key: (facts["infinite"][key]["values"], f", first in row {facts['infinite'][key]['row']} "
+              f"of {facts['file']}")
+        for facts in reversed(parts.facts)
+        for key in facts["infinite"]
+    }  # fmt: skip
+    for key, column in _attributes(parts):
+        kinds = _kinds(parts, column)
+        texts = kinds.get("infinite", 0)
+        # As text such a word may be a name; among nothing but numbers it is one of them.
+        if texts and kinds["number"] and kinds["number"] + texts == kinds["values"]:
+            told[key] = (texts, "")
+    for key, (count, where) in told.items():
+        raise InfiniteValues(
+            f"sources.{parts.source.name}.{key}: {count:,} values are infinite{where}.",
+            hint="A division by zero makes one: A / nullif(B, 0) gives none. To leave them out: "
+            "case when isfinite(try_cast(COLUMN as double)) then COLUMN end.",
+            column=key,
+            values=count,
+        )
 
 
 def _no_rows(parts: Parts) -> LikelierError:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.engine import LINE, Engine
+from features.engine import LINE, DuplicateColumns, Engine
 from features.errors import SourceError
 
 
@@ -36,7 +36,7 @@ def test_its_bounds_are_those_it_is_given(tmp_path):
     ("header", "names"),
     [
         ("a,b", ["a", "b"]),
-        ("a,A,a,a_1", ["a", "A_1", "a_2", "a_1_1"]),
+        ("a,a_1,column3,", ["a", "a_1", "column3", "column3_1"]),
         (" a ,,b", ["a", "column1", "b"]),
         ('"a,b","c""d"', ["a,b", 'c"d']),
         ("line_number,order by,é", ["line_number", "order by", "é"]),
@@ -48,6 +48,16 @@ def test_every_column_has_a_name_of_its_own(engine, tmp_path, header, names):
     assert list(rows.columns) == [LINE, *names]
     assert engine.arrow(rows).num_rows == 1
     engine.drop(rows)
+
+
+@pytest.mark.parametrize("header", ["a,b,a", "a, a", "a,A"])
+def test_columns_of_one_name_are_refused(engine, tmp_path, header):
+    with pytest.raises(DuplicateColumns, match="several columns called 'a'"):
+        engine.read_csv(csv(tmp_path / "a.csv", f"{header}\n1,2,3\n"), ",")
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(DuplicateColumns, match="several columns called 'a'"):
+        engine.read_numbered_parquet(tmp_path / "a.parquet")
 
 
 def test_rejected_rows_are_told_once_and_belong_to_the_last_reading(engine, tmp_path):

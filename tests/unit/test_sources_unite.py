@@ -107,7 +107,6 @@ def test_one_id_in_two_sources_is_two_events(engine, tmp_path):
         (["1", "12b"], "text", ["1", "12b"]),
         (["1", "1e5"], "text", ["1", "1e5"]),
         (["true", "false"], "text", ["true", "false"]),
-        (["", ""], "text", [None, None]),
         (["12345678901234", "1"], "text", ["12345678901234", "1"]),
     ],
 )

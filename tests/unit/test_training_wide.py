@@ -80,14 +80,14 @@ def test_the_rarer_values_are_other(engine, tmp_path):
 
 
 def test_columns_that_say_nothing_are_left_out_and_named(engine, tmp_path):
-    rows = [f"n{i},0{i:03d},same,,{i if i else 'none'},{i % 2}" for i in range(40)]
-    text = "\n".join(["name,code,one,empty,size,y", *rows])
+    rows = [f"n{i},0{i:03d},same,{i if i else 'none'},{i % 2}" for i in range(40)]
+    text = "\n".join(["name,code,one,size,y", *rows])
     wide = learnt(engine, tmp_path / "t.csv", text, Question("y"))
     assert [feature.label for feature in wide.dataset.features] == ["Size"]
     assert wide.notes == (
         "1 cells of size are no number and count as unknown.",
         "Left out: name (nearly every value is another), code (nearly every value is another), "
-        "one (the same in every row), empty (empty).",
+        "one (the same in every row).",
     )
 
 
