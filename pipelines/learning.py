@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from features.behavior.definitions import Feature
 from features.behavior.scene import People
 from features.identity.hindsight import rewritten
 from features.store import Manifest, key_of
@@ -97,25 +98,20 @@ def population(bench: Bench, plan: Plan) -> str:
 
 def dataset_of(bench: Bench, plan: Plan, lesson: Lesson) -> Dataset:
     """Return the labelled rows of a lesson, oldest first and by profile within a moment."""
-    parts = []
+    features = tuple(definition.feature for definition in plan.definitions)
+    return Dataset.joined(features, _moments(bench, plan, lesson, features))
+
+
+def _moments(
+    bench: Bench, plan: Plan, lesson: Lesson, features: tuple[Feature, ...]
+) -> Iterator[Dataset]:
     for key in reversed(lesson.features):
         rows = described(bench.store, key, plan, lesson.goal.name)
         if not len(rows.profile_key):
             continue
         found = labels(bench.engine, bench.log, bench.graph, lesson.goal, people_of(rows))
-        parts.append((rows, found))
-    features = tuple(definition.feature for definition in plan.definitions)
-    if not parts:
-        empty = np.empty(0, dtype=np.int64)
-        return Dataset(features, np.empty((0, len(features))), empty.astype(np.int8), empty, empty)
-    known = np.concatenate([found.known for _, found in parts])
-    return Dataset(
-        features,
-        np.concatenate([rows.matrix for rows, _ in parts]),
-        np.concatenate([found.label for _, found in parts]),
-        np.concatenate([rows.as_of for rows, _ in parts]),
-        np.concatenate([found.person_group for _, found in parts]),
-    ).rows(known)
+        every = Dataset(features, rows.matrix, found.label, rows.as_of, found.person_group)
+        yield every.rows(found.known)
 
 
 def people_of(rows: Described) -> People:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from features.behavior.definitions import Feature
 from training.errors import DatasetError, UnknownFeature
+
+BLOCK = 10_000
+"""Rows that are made plain at a time, so that a large matrix is not there three times."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +50,37 @@ class Dataset:
                 hint="Leave out rows whose outcome window has not closed.",
             )
 
+    @classmethod
+    def joined(cls, features: tuple[Feature, ...], parts: Iterable[Dataset]) -> Dataset:
+        """Return the rows of parts with these features, in their order, as one dataset."""
+        none = np.empty(0, dtype=np.int64)
+        nobody = cls(features, np.empty((0, len(features))), none.astype(np.int8), none, none)
+        held = list(parts) or [nobody]
+        return cls(
+            features,
+            np.concatenate([part.matrix for part in held]),
+            np.concatenate([part.label for part in held]),
+            np.concatenate([part.as_of for part in held]),
+            np.concatenate([part.person for part in held]),
+        )
+
     @property
     def names(self) -> tuple[str, ...]:
         """The feature names, in column order."""
         return tuple(feature.name for feature in self.features)
 
     def rows(self, mask: NDArray[np.bool_]) -> Dataset:
-        """Return the rows where `mask` is true, in order."""
+        """Return the rows where `mask` is true, in order; rows that stand together are shared."""
+        kept: slice | NDArray[np.bool_] = mask
+        first, count = int(mask.argmax()) if len(mask) else 0, int(mask.sum())
+        if mask[first : first + count].all():
+            kept = slice(first, first + count)
         return Dataset(
             self.features,
-            self.matrix[mask],
-            self.label[mask],
-            self.as_of[mask],
-            self.person[mask],
+            self.matrix[kept],
+            self.label[kept],
+            self.as_of[kept],
+            self.person[kept],
         )
 
     def column(self, name: str) -> NDArray[np.float64]:
@@ -75,8 +97,10 @@ class Dataset:
         """Return the SHA-256 of names and content: any null is one null, -0 is 0."""
         digest = hashlib.sha256("\n".join(self.names).encode())
         digest.update(repr(self.matrix.shape).encode())
-        plain = np.where(np.isnan(self.matrix), np.nan, self.matrix + 0.0)
-        parts = ((plain, "<f8"), (self.label, "<i1"), (self.as_of, "<i8"), (self.person, "<i8"))
-        for values, width in parts:
-            digest.update(np.ascontiguousarray(values, dtype=width).tobytes())
+        for start in range(0, len(self.matrix), BLOCK):
+            block = self.matrix[start : start + BLOCK]
+            plain = np.where(np.isnan(block), np.nan, block + 0.0)
+            digest.update(np.ascontiguousarray(plain, dtype="<f8"))
+        for values, width in ((self.label, "<i1"), (self.as_of, "<i8"), (self.person, "<i8")):
+            digest.update(np.ascontiguousarray(values, dtype=width))
         return digest.hexdigest()

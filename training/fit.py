@@ -238,7 +238,8 @@ def _bundle(
     trees = _grow(chosen.recipe, data, chosen.rounds)
     places = [dataset.position(name) for name in data.names]
     everyone = population if len(population) else dataset.matrix[roles.evaluate]
-    matrix = everyone[:, places]
+    # One column's model takes that column; the whole of a large matrix is not copied.
+    matrix = everyone if data.names == dataset.names else everyone[:, places]
     margin = trees.margin(matrix)
     bundle = Bundle(
         goal=task.goal,

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from features.errors import SettingsError
-from training.booster import BoosterParams, Trees, choose_rounds
+from training.booster import BoosterParams, Trees, choose_rounds, rows_to_bin_by
 
 NAMES = [f"column_{number}" for number in range(12)]
 QUICK = BoosterParams(max_rounds=200, early_stopping_rounds=30, num_threads=1)
@@ -94,6 +94,48 @@ def test_never_is_not_read_as_just_now():
     trees = Trees.fit(days, label, ["days_since_purchase"], QUICK, 20)
     just_now, usual, never = trees.margin(np.array([[0.0], [60.0], [np.nan]]))
     assert never == usual < just_now
+
+
+def rare_nulls(rows: int = 30_000):
+    """Return noise, and a column whose 25 nulls all have the outcome, as one in five have else."""
+    rng = np.random.default_rng(9)
+    matrix = rng.normal(size=(rows, 3))
+    label = (rng.random(rows) < 0.2).astype(np.int8)
+    null = rng.choice(rows, 25, replace=False)
+    matrix[null, 1], label[null] = np.nan, 1
+    return matrix, label
+
+
+def test_rare_nulls_are_learnt_from_where_columns_are_binned_by_a_sample(monkeypatch):
+    monkeypatch.setattr("training.booster.SAMPLED", 500)
+    matrix, label = rare_nulls()
+    drawn = rows_to_bin_by(matrix, 500, seed=7)
+    assert np.isnan(matrix[drawn, 1]).sum() == 1 and len(drawn) == 501
+    params = BoosterParams(learning_rate=0.1, min_data_in_leaf=20, num_threads=1)
+    trees = [Trees.fit(matrix, label, NAMES[:3], params, 20) for _ in range(2)]
+    assert trees[0] == trees[1]
+    null, known = trees[0].margin(np.array([[0.0, np.nan, 0.0], [0.0, 0.0, 0.0]]))
+    assert null > known + 0.5
+
+
+def test_bins_of_a_sample_rank_as_well_as_those_of_all_rows(monkeypatch):
+    matrix, label = noisy(20_000, seed=12)
+    test, truth = noisy(8_000, seed=13)
+    whole = Trees.fit(matrix, label, NAMES, QUICK, 60).margin(test)
+    monkeypatch.setattr("training.booster.SAMPLED", 5_000)
+    sampled = Trees.fit(matrix, label, NAMES, QUICK, 60).margin(test)
+    assert roc_auc_score(truth, sampled) == pytest.approx(roc_auc_score(truth, whole), abs=0.005)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_rows_to_bin_by_show_every_column_that_has_nulls(seed):
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(3_000, 6))
+    for column, nulls in enumerate([0, 1, 2, 30, 3_000, 1]):
+        matrix[rng.choice(3_000, nulls, replace=False), column] = np.nan
+    rows = rows_to_bin_by(matrix, 100, seed)
+    assert 100 <= len(rows) == len(np.unique(rows)) <= 105
+    assert (np.isnan(matrix[rows]).any(axis=0) == np.isnan(matrix).any(axis=0)).all()
 
 
 def test_a_monotone_column_never_turns():

@@ -1,5 +1,6 @@
 """Roles by time, blocks of moments, and the fall back to people."""
 
+import hashlib
 import re
 from dataclasses import replace
 
@@ -106,6 +107,39 @@ def test_rows_keep_their_order_and_columns_are_found_by_name():
     assert part.column("view_count_30d").tolist() == [3.0, 5.0]
     with pytest.raises(UnknownFeature, match="Did you mean 'view_count_30d'"):
         data.column("views_count_30d")
+
+
+@pytest.mark.parametrize("kept", ["", "0", "012", "45", "0245", "012345"])
+def test_rows_are_those_of_the_mask_and_shared_where_they_stand_together(kept):
+    data = dataset([1, 2, 3], each=2)
+    mask = np.array([str(place) in kept for place in range(6)])
+    part = data.rows(mask)
+    assert (part.matrix == data.matrix[mask]).all()
+    assert (part.label == data.label[mask]).all()
+    assert (part.as_of == data.as_of[mask]).all() and (part.person == data.person[mask]).all()
+    assert np.shares_memory(part.matrix, data.matrix) == (kept not in ("", "0245"))
+
+
+def test_joined_parts_are_rows_one_after_the_other():
+    data = dataset([1, 2, 3])
+    parts = [data.rows(data.as_of == moment) for moment in np.unique(data.as_of)]
+    assert Dataset.joined(FEATURES, parts).fingerprint() == data.fingerprint()
+    assert Dataset.joined(FEATURES, []).matrix.shape == (0, 2)
+
+
+def test_the_fingerprint_is_of_all_bytes_however_many_are_made_plain_at_a_time(monkeypatch):
+    data = dataset([1, 2, 3])
+    matrix = data.matrix.copy()
+    matrix[::7, 1], matrix[::5, 0] = np.nan, -0.0
+    data = replace(data, matrix=matrix)
+    digest = hashlib.sha256("\n".join(data.names).encode() + b"(120, 2)")
+    plain = np.where(np.isnan(matrix), np.nan, matrix + 0.0)
+    for values, width in ((plain, "<f8"), (data.label, "<i1"), (data.as_of, "<i8")):
+        digest.update(values.astype(width).tobytes())
+    digest.update(data.person.astype("<i8").tobytes())
+    assert data.fingerprint() == digest.hexdigest()
+    monkeypatch.setattr("training.dataset.BLOCK", 7)
+    assert data.fingerprint() == digest.hexdigest()
 
 
 def test_the_fingerprint_follows_content_and_names_not_the_kind_of_null():
