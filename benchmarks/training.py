@@ -261,7 +261,9 @@ def summary(clock: Clock, wall: float, cpu: float, asked: argparse.Namespace) ->
     print(f"{'calibration, figures, the other lint':<40}{rest:>9.1f}{rest_cpu:>11.1f}")
     print(f"{'in all':<40}{wall:>9.1f}{cpu:>11.1f}")
     allowed = 2.5 * matrix + 1e9
-    print(f"peak {peak() / 1e6:,.0f} MB, the matrix {matrix / 1e6:,.0f} MB, of {allowed / 1e6:,.0f}")
+    print(
+        f"peak {peak() / 1e6:,.0f} MB, the matrix {matrix / 1e6:,.0f} MB, of {allowed / 1e6:,.0f}"
+    )
     return {
         "benchmark": "training",
         "rows": asked.rows,

@@ -100,7 +100,7 @@ class Dataset:
         for start in range(0, len(self.matrix), BLOCK):
             block = self.matrix[start : start + BLOCK]
             plain = np.where(np.isnan(block), np.nan, block + 0.0)
-            digest.update(np.ascontiguousarray(plain, dtype="<f8"))
+            digest.update(np.ascontiguousarray(plain, dtype="<f8").data)
         for values, width in ((self.label, "<i1"), (self.as_of, "<i8"), (self.person, "<i8")):
-            digest.update(np.ascontiguousarray(values, dtype=width))
+            digest.update(np.ascontiguousarray(values, dtype=width).data)
         return digest.hexdigest()

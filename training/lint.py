@@ -38,6 +38,9 @@ ENOUGH = 50_000
 """Rows that a figure is computed from; people are left out, whole, where there are more."""
 SHUFFLED = 10_000
 """Rows on which reasons are shuffled, to choose those worth a fit."""
+MOST_ROUNDS, LARGEST_STEP = 200, 0.1
+"""Trees of a fit without a reason, and the learning rate that makes up for fewer than the model's.
+"""
 MOST_SHUFFLED, MOST_FITS = 10, 5
 """Reasons that are shuffled, by what the trees gain from them, and that a model is fitted without:
 more cannot each be worth so much."""
@@ -111,9 +114,9 @@ def drops(
 ) -> tuple[Suspect, ...]:
     """Return the reasons without which the AUC on the evaluation rows falls most, from .10 on.
 
-    `trees` were fitted on `fit` with `params`. As many trees are fitted without a reason, where
-    shuffling it costs half of that or more: a fit without it does better than noise in its place.
-    Raises `UnknownFeature` as `check_alone` does.
+    `trees` were fitted on `fit` with `params`. As many trees, but at most 200 in larger steps, are
+    fitted with and without a reason, where shuffling it costs half of that or more: a fit without
+    it does better than noise in its place. Raises `UnknownFeature` as `check_alone` does.
     """
     excused = _excused(evaluation, allow)
     judged = _fewer(evaluation, ENOUGH)
@@ -121,8 +124,9 @@ def drops(
     if not candidates:
         return ()
     rows = _fewer(fit, ENOUGH)
-    if len(rows.label) < len(fit.label):
-        trees = _grown(rows, params, trees.rounds)
+    if len(rows.label) < len(fit.label) or trees.rounds > MOST_ROUNDS:
+        params, rounds = _quicker(params, trees.rounds)
+        trees = _grown(rows, params, rounds)
     whole = auc(judged.label, trees.margin(judged.matrix))
     found = []
     for reason in candidates:
@@ -191,6 +195,14 @@ def _candidates(sample: Dataset, trees: Trees, seed: int) -> list[Reason]:
 
 def _grown(dataset: Dataset, params: BoosterParams, rounds: int) -> Trees:
     return Trees.fit(dataset.matrix, dataset.label, dataset.names, params, rounds)
+
+
+def _quicker(params: BoosterParams, rounds: int) -> tuple[BoosterParams, int]:
+    """Return parameters under which at most 200 trees learn about as much as `rounds` do."""
+    fewer = min(rounds, MOST_ROUNDS)
+    step = (params.learning_rate or LARGEST_STEP) * rounds / fewer
+    largest = max(LARGEST_STEP, params.learning_rate or 0.0)
+    return replace(params, learning_rate=min(step, largest)), fewer
 
 
 def _columns(dataset: Dataset, kept: list[int]) -> Dataset:
