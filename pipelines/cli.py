@@ -16,6 +16,7 @@ import typer
 from features.errors import LikelierError
 from pipelines.console import AsOf, Json, plain, progress, project_of, screen
 from pipelines.goal_commands import goals
+from pipelines.scorecard_command import ALARMED, FailOnAlarm, scorecard
 
 if TYPE_CHECKING:
     from pipelines.runner import Outcome
@@ -117,12 +118,14 @@ def run(
     explain: Annotated[
         bool, typer.Option("--explain", help="Print what is due, and do nothing.")
     ] = False,
+    fail_on_alarm: FailOnAlarm = False,
     as_json: Json = False,
 ) -> None:
     """Do whatever is due, from raw rows to scored files, and publish it at the end.
 
     Stages: ingest, unify, features, train, score, segment, export. A killed run goes on where it
-    stopped; unchanged input makes no work.
+    stopped; unchanged input makes no work. Scores whose outcome window has closed are compared
+    with what happened, and alarms are printed (`likelier scorecard`).
 
     Examples: `likelier -p shop run` · `likelier run --as-of 2011-10-01` · `likelier run --explain`
     """
@@ -142,6 +145,8 @@ def run(
         print(json.dumps(run_body(workspace, outcome), default=str))
     else:
         print_run(workspace, outcome)
+    if fail_on_alarm and outcome.alarms:
+        raise typer.Exit(ALARMED)
 
 
 @app.command()
@@ -363,6 +368,9 @@ def unification(
     if html:
         write_page(report, html)
     print(json.dumps(report)) if as_json else print_unification(report)
+
+
+app.command()(scorecard)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from features.identity.graph import NOBODY
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, write_whole
 from pipelines.building import LISTS, PROFILES
+from pipelines.history import entries_of
 from pipelines.people import members_of
 from pipelines.scoring import SCORES
 from pipelines.stages import FEATURES, Bench
@@ -123,6 +124,10 @@ def _derived(bench: Bench, manifest: Manifest, person: Person) -> dict[str, int]
         "features": sum(_count(table, "profile_key", keys) for table in described),
         "scores": _count(scores, "profile_id", ids),
         "factors": _count(_table(bench, manifest, SCORES, "factors"), "profile_id", ids),
+        "history": sum(
+            _count(entry.scores(bench.store), "profile_id", ids)
+            for entry in entries_of(bench.store, manifest)
+        ),
         "memberships": _count(_table(bench, manifest, LISTS, "memberships"), "profile_id", ids),
         "deliveries": _count(_table(bench, manifest, LISTS, "deliveries"), "profile_id", ids),
         # One record a profile, a pointer an identity of it, a vector a goal.

@@ -88,6 +88,7 @@ def print_run(workspace: Workspace, outcome: Outcome) -> None:
     _print_overrides(figures["overrides"])
     _print_changes(_changes(workspace, manifest))
     _print_goals(figures["goals"])
+    _print_scorecard(figures)
     _print_segments(figures)
     for path in outcome.files:
         page.print(f"File: {path}", soft_wrap=True)
@@ -173,6 +174,20 @@ def _print_goals(goals: dict[str, Any]) -> None:
         )
         for warning in found["warnings"]:
             page.print(f"[yellow]{name}:[/] {escape(warning)}")
+
+
+def _print_scorecard(figures: Mapping[str, Any]) -> None:
+    for goal, card in figures["scorecard"].items():
+        if found := card["batch"]:
+            page.print(
+                f"{goal} as of {card['as_of'][:10]}: {found['predicted']:.1%} predicted, "
+                f"{found['happened']:.1%} ({found['low']:.1%} to {found['high']:.1%}) happened"
+            )
+    for alarm in figures["alarms"]:
+        said = f"{alarm['goal']} as of {alarm['as_of'][:10]}, {alarm['of']}: {alarm['what']}"
+        page.print(f"[bold red]alarm {alarm['code']}[/] {escape(said)}", soft_wrap=True)
+    for warning in figures["not_judged"]:
+        page.print(f"[yellow]warning[/] {escape(warning)}", soft_wrap=True)
 
 
 def _print_segments(figures: Mapping[str, Any]) -> None:

@@ -33,6 +33,7 @@ from pipelines.building import (
 )
 from pipelines.erasing import clear_temporary, erased_from, finish
 from pipelines.expiring import expire, look_backs
+from pipelines.history import HISTORY, remember
 from pipelines.learning import (
     TRAINED,
     bundle_of,
@@ -41,6 +42,7 @@ from pipelines.learning import (
     population,
     train_goal,
 )
+from pipelines.scorecard import CARDS, Cards, close_cards, scorecard_figures
 from pipelines.scoring import SCORES, score_everyone
 from pipelines.stages import (
     FEATURES,
@@ -60,7 +62,7 @@ from pipelines.workspace import Workspace
 from serving.exports.columns import check_exports
 from serving.segments.definitions import compile_segments
 
-RUN_VERSION = 2
+RUN_VERSION = 3
 
 Reporter = Callable[[str, str], None]
 """Told the stage and, in words, what is being done."""
@@ -89,6 +91,11 @@ class Outcome:
     made: dict[str, int]
     files: list[Path]
     seconds: float
+
+    @property
+    def alarms(self) -> list[dict[str, str]]:
+        """What the scorecard of the published run finds wrong."""
+        return list(self.manifest.figures["alarms"]) if self.manifest else []
 
 
 def run(
@@ -209,6 +216,8 @@ class _Run:
             return None
         self._enter("score")
         scores = score_everyone(bench, plan, everyone, models)
+        entries = remember(bench, plan, scores, models)
+        cards = close_cards(bench, entries, as_of)
         if self.only == "score":
             return None
         self._enter("segment")
@@ -230,7 +239,9 @@ class _Run:
             TRAINED: "+".join(sorted(models.values())),
             SCORES: scores, PROFILES: inputs.profiles, LISTS: lists, ONLINE: online,
         }  # fmt: skip
-        return self._publish(run_id, as_of, tables, models)
+        kept = {HISTORY: [entry.key for entry in entries], CARDS: cards.keys}
+        tables |= {name: "+".join(keys) for name, keys in kept.items() if keys}
+        return self._publish(run_id, as_of, tables, models, cards)
 
     def _plan(self, as_of: int) -> Plan:
         if not self.trained:
@@ -266,7 +277,12 @@ class _Run:
         return key_of("run", RUN_VERSION, described, *made_of, self.bench.overrides.key, anew)
 
     def _publish(
-        self, run_id: str, as_of: int, tables: dict[str, str], models: dict[str, str]
+        self,
+        run_id: str,
+        as_of: int,
+        tables: dict[str, str],
+        models: dict[str, str],
+        cards: Cards,
     ) -> Manifest:
         bench = self.bench
         manifest = Manifest(
@@ -274,7 +290,7 @@ class _Run:
             as_of=as_of,
             tables=tables,
             models={goal: model_version(bench, key) for goal, key in models.items()},
-            figures=self._figures(tables, models),
+            figures=self._figures(tables, models) | scorecard_figures(bench.store, cards),
             published_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         bench.store.publish(manifest)

@@ -169,7 +169,7 @@ def save_page(path: Path, text: str) -> None:
 
 def page(report: Mapping[str, Any]) -> str:
     """Return the report as one self-contained page: a sentence, charts, then every table."""
-    tables = "".join(_table(section) for section in sections(report))
+    tables = "".join(section_html(section) for section in sections(report))
     said = f"<p>{escape(headline(report))}</p>"
     title = f"Unification as of {report['as_of']}"
     return page_html(title, said, dict(_charts(report)), after=tables)
@@ -184,7 +184,8 @@ def headline(report: Mapping[str, Any]) -> str:
     )
 
 
-def _table(section: Section) -> str:
+def section_html(section: Section) -> str:
+    """Return a table with its title and note as HTML."""
     head = "".join(f"<th>{escape(column)}</th>" for column in section.columns)
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in section.rows)
     note = f"<p>{escape(section.note)}</p>" if section.note else ""

@@ -7,6 +7,7 @@ request waits. A worker whose file was rewritten (`purge_served`) goes on in a n
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -121,6 +122,16 @@ def purge_served(folder: Path, erasures: Erasures, dry: bool = False) -> int:
         kept = [line for line, each in zip(lines, judged, strict=True) if each is False]
         write_whole(path, b"".join(kept))
     return found
+
+
+def answered(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield every line of the log in `folder` that can be read, as `ServedLog` wrote it."""
+    for path in sorted(folder.glob("*.jsonl")):
+        with path.open("rb") as lines:
+            for line in lines:
+                # The last line of a worker that was killed may be broken off.
+                with contextlib.suppress(orjson.JSONDecodeError):
+                    yield orjson.loads(line)
 
 
 def _erased(line: bytes, erasures: Erasures) -> bool | None:
