@@ -37,7 +37,7 @@ from training.spine import event_rows, snapshots
 from training.sufficiency import short_look_backs
 
 TRAINED = "trained"
-TRAINED_VERSION = 7
+TRAINED_VERSION = 8
 
 
 @dataclass(frozen=True)

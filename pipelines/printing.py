@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 page = Console()
 SHOWN_LINKS = 8
 SHOWN_CHANGES = 10
+SHOWN_ALARMS = 6
 KINDS = ("split", "merged", "renamed")
 """Kinds of change, the rarest first."""
 
@@ -183,9 +184,11 @@ def _print_scorecard(figures: Mapping[str, Any]) -> None:
                 f"{goal} as of {card['as_of'][:10]}: {found['predicted']:.1%} predicted, "
                 f"{found['happened']:.1%} ({found['low']:.1%} to {found['high']:.1%}) happened"
             )
-    for alarm in figures["alarms"]:
+    for alarm in figures["alarms"][:SHOWN_ALARMS]:
         said = f"{alarm['goal']} as of {alarm['as_of'][:10]}, {alarm['of']}: {alarm['what']}"
         page.print(f"[bold red]alarm {alarm['code']}[/] {escape(said)}", soft_wrap=True)
+    if (more := len(figures["alarms"]) - SHOWN_ALARMS) > 0:
+        page.print(f"  and {more:,} more alarms: likelier scorecard")
     for warning in figures["not_judged"]:
         page.print(f"[yellow]warning[/] {escape(warning)}", soft_wrap=True)
 

@@ -93,8 +93,8 @@ class Outcome:
     seconds: float
 
     @property
-    def alarms(self) -> list[dict[str, str]]:
-        """What the scorecard of the published run finds wrong."""
+    def alarms(self) -> list[dict[str, Any]]:
+        """What the scorecard of the published run finds wrong, drift included."""
         return list(self.manifest.figures["alarms"]) if self.manifest else []
 
 
@@ -285,12 +285,14 @@ class _Run:
         cards: Cards,
     ) -> Manifest:
         bench = self.bench
+        versions = {goal: model_version(bench, key) for goal, key in models.items()}
         manifest = Manifest(
             run_id=run_id,
             as_of=as_of,
             tables=tables,
-            models={goal: model_version(bench, key) for goal, key in models.items()},
-            figures=self._figures(tables, models) | scorecard_figures(bench.store, cards),
+            models=versions,
+            figures=self._figures(tables, models)
+            | scorecard_figures(bench.store, cards, tables[SCORES], versions, as_of),
             published_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         bench.store.publish(manifest)

@@ -20,7 +20,9 @@ from features.behavior.scene import People
 from features.errors import LikelierError, did_you_mean
 from features.identity.graph import NOBODY
 from features.store import Manifest, Store, key_of
+from pipelines.drifting import drift_alarms, drift_figures, drift_of_scores
 from pipelines.history import COLUMNS, Entry, entries_of, settings_of
+from pipelines.scoring import SCORES
 from pipelines.stages import Bench, default_as_of, everything_known
 from pipelines.workspace import Workspace
 from serving.scorer import UnknownGoal
@@ -173,7 +175,8 @@ def _judged(
 def scorecard(workspace: Workspace, goal: str | None = None) -> dict[str, Any]:
     """Return the scorecard of the published run, JSON-ready: newest cards first.
 
-    `waiting` are scores whose window is open. Raises `UnknownGoal`.
+    `waiting` are scores whose window is open; `drift` is of the run's own scores, by goal, the most
+    moved first. Raises `UnknownGoal`.
     """
     store, manifest = workspace.store, workspace.store.require_current()
     goals = [each.name for each in workspace.project.goals]
@@ -192,16 +195,26 @@ def scorecard(workspace: Workspace, goal: str | None = None) -> dict[str, Any]:
         card | {name: time.format_instant(card[name]) for name in ("as_of", "closes_at")}
         for card in cards
     ]
+    moved = {
+        name: found
+        for name, found in drift_of_scores(store, manifest.tables[SCORES]).items()
+        if goal in (None, name)
+    }
+    now = time.format_instant(manifest.as_of)
     return {
-        "as_of": time.format_instant(manifest.as_of),
+        "as_of": now,
         "cards": shown,
         "waiting": waiting,
-        "alarms": alarms_of(cards),
+        "drift": moved,
+        "alarms": [*alarms_of(cards), *drift_alarms(moved, manifest.models, now)],
     }
 
 
-def scorecard_figures(store: Store, cards: Cards) -> dict[str, Any]:
-    """Return what a run tells of its cards, JSON-ready: the newest of each goal, and alarms."""
+def scorecard_figures(
+    store: Store, cards: Cards, scores: str, models: Mapping[str, str], as_of: int
+) -> dict[str, Any]:
+    """Return what a run tells, JSON-ready: the newest card of each goal, drift, and alarms."""
+    moved, now = drift_of_scores(store, scores), time.format_instant(as_of)
     made = [store.facts(CARDS, key) for key in cards.keys]
     newest = {
         goal: {"as_of": time.format_instant(card["as_of"]), "version": card["version"]}
@@ -210,7 +223,8 @@ def scorecard_figures(store: Store, cards: Cards) -> dict[str, Any]:
     }
     return {
         "scorecard": newest,
-        "alarms": alarms_of(made),
+        "drift": drift_figures(moved),
+        "alarms": [*alarms_of(made), *drift_alarms(moved, models, now)],
         "not_judged": list(cards.warnings),
     }
 
@@ -220,7 +234,7 @@ def newest_of(cards: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]
     return {card["goal"]: card for card in sorted(cards, key=lambda card: int(card["as_of"]))}
 
 
-def alarms_of(cards: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+def alarms_of(cards: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return what is wrong by the newest closed card of each goal, JSON-ready."""
     return [
         {"code": alarm["code"], "goal": goal, "version": card["version"], "of": of,

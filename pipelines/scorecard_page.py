@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from pipelines.drifting import largest_move, shares
 from pipelines.printing import page
 from pipelines.scorecard import BATCH, SERVED
 from pipelines.unification_page import Section, save_page, section_html
@@ -16,11 +18,12 @@ from training.charts import COLOURS, PLAIN, figure_of, page_html
 from training.reference import BUCKETS
 
 HAPPENED = "#202124"
+SHOWN_DRIFTS, DRAWN_DRIFTS = 10, 4
 
 
 def sections(report: Mapping[str, Any]) -> list[Section]:
     """Return the tables of a scorecard, in order; those that would be empty are left out."""
-    made = (_alarms, _closed, _buckets, _waiting)
+    made = (_alarms, _closed, _buckets, _waiting, _drift)
     return [section for make in made if (section := make(report)).rows]
 
 
@@ -37,7 +40,8 @@ def _alarms(report: Mapping[str, Any]) -> Section:
         tuple((alarm | {"version": _hash(alarm["version"])})[key] for key in keys)
         for alarm in report["alarms"]
     ]
-    return Section("Alarms", "Of the newest card of each goal.", keys, rows)
+    note = "Of the newest card of each goal, and of the drift of this run."
+    return Section("Alarms", note, keys, rows)
 
 
 def _closed(report: Mapping[str, Any]) -> Section:
@@ -78,6 +82,21 @@ def _waiting(report: Mapping[str, Any]) -> Section:
     ]  # fmt: skip
     note = "Scores whose outcome window is open: their card is made by the first run after it."
     return Section("Waiting", note, ("goal", "as of", "model", "people", "closes at"), rows)
+
+
+def _drift(report: Mapping[str, Any]) -> Section:
+    rows = [
+        (goal, each["label"], f"{each['psi']:.3f}", each["level"],
+         f"{each['nulls_before']:.1%}", f"{each['nulls_now']:.1%}", largest_move(each))
+        for goal, found in report["drift"].items()
+        for each in found[:SHOWN_DRIFTS]
+    ]  # fmt: skip
+    columns = ("goal", "what", "PSI", "level", "null then", "null now", "moved most")
+    note = (
+        "The people scored now against those the model was made for, by the population stability "
+        "index: from .1 moved, from .25 shifted."
+    )
+    return Section("Drift", note, columns, rows)
 
 
 def _in_order(buckets: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -134,6 +153,28 @@ def charts(report: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield f"{goal}-auc", _ranking(goal, mine, colour)
         yield f"{goal}-buckets", _bucket_bars(f"{goal}, {_day(mine[-1]['as_of'])}", newest, colour)
         yield f"{goal}-calibration", _calibration(goal, newest, colour)
+    for goal, found in report["drift"].items():
+        for number, each in enumerate(found[:DRAWN_DRIFTS]):
+            if each["level"] != "steady":
+                yield f"{goal}-drift-{number}", _spread(goal, each)
+
+
+def _spread(goal: str, drift: Mapping[str, Any]) -> Any:
+    import plotly.graph_objects as go
+
+    bars = [
+        go.Bar(
+            x=[html.escape(each) for each in drift["bins"]],
+            y=shares(drift[when]),
+            name=name,
+            marker_color=colour,
+        )
+        for when, name, colour in (("before", "then", PLAIN), ("now", "now", HAPPENED))
+    ]
+    title = f"{goal}: {html.escape(drift['label'])}, PSI {drift['psi']:.2f}"
+    figure = figure_of(bars, title, "", "Share of people")
+    figure.update_xaxes(type="category")
+    return figure
 
 
 def _over_time(goal: str, cards: Sequence[Mapping[str, Any]], colour: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.store import key_of
+from features.store import key_of, write_whole
 from features.time import Window
 from pipelines.explaining import explained
 from pipelines.learning import bundle_of
@@ -20,10 +21,13 @@ from pipelines.stages import Bench, Described, Plan, described
 from training import bucket_factors
 from training.bucket_factors import BucketSums
 from training.bundle import Bundle
+from training.drift import drifts
 
 SCORES, FACTORS = "scores", "factors"
 BUCKET_FACTORS, BUCKET_VALUES = "bucket_factors", "bucket_values"
-SCORES_VERSION = 2
+SCORES_VERSION = 3
+DRIFT = "drift.json"
+"""File beside the scores: how far each feature and the score are from the model's reference."""
 
 SCORE_SCHEMA = pa.schema(
     [("goal", pa.string()), ("profile_id", pa.string()), ("profile_key", pa.int64()),
@@ -47,6 +51,7 @@ SCHEMAS = {
 }
 """The files of one version of `scores`."""
 
+Floats = NDArray[np.float64]
 Write = Callable[[str, Mapping[str, Any]], pa.Table]
 """Appends columns to one of the files; returns them as the table written."""
 
@@ -72,12 +77,18 @@ def score_everyone(bench: Bench, plan: Plan, everyone: str, trained: Mapping[str
         return key
     with store.writing(SCORES, key) as (folder, facts), _writers(folder) as write:
         facts["features"], facts["goals"] = everyone, {}
+        moved: dict[str, list[dict[str, Any]]] = {}
         for goal in plan.goals:
             bundle = bundle_of(bench, goal.name, trained[goal.name])
             rows = described(store, everyone, plan, goal.name)
             bench.say(f"scoring {goal.name}: {len(rows.profile_key):,} people")
-            scores = _score_goal(bench, bundle, rows, plan, write)
+            matrix = np.ascontiguousarray(rows.matrix[:, columns_of(bundle, plan)])
+            scores = _score_goal(bench, bundle, rows, matrix, write)
             facts["goals"][goal.name] = _counts(scores)
+            margin = scores["margin"].to_numpy()
+            found = drifts(bundle.distributions, bundle.features, matrix, margin)
+            moved[goal.name] = [each.body() for each in found]
+        write_whole(folder / DRIFT, json.dumps(moved).encode())
     return key
 
 
@@ -109,10 +120,12 @@ def columns_of(bundle: Bundle, plan: Plan) -> NDArray[np.int64]:
 
 
 def _score_goal(
-    bench: Bench, bundle: Bundle, rows: Described, plan: Plan, write: Write
+    bench: Bench, bundle: Bundle, rows: Described, matrix: Floats, write: Write
 ) -> pa.Table:
-    """Write what one goal's bundle says of described rows; return their scores."""
-    matrix = np.ascontiguousarray(rows.matrix[:, columns_of(bundle, plan)])
+    """Write what one goal's bundle says of described rows; return their scores.
+
+    `matrix` has the bundle's columns of them.
+    """
     scored = bundle.score(matrix)
     ids = bench.graph.identities.take(rows.profile_key)
     sums, parts = BucketSums(bundle.features), np.empty((len(ids), 2))

@@ -24,6 +24,7 @@ from features.behavior.definitions import Feature
 from features.time import format_instant
 from training.booster import Trees
 from training.calibration import Calibrator
+from training.drift import Distribution
 from training.errors import BrokenBundle, ColumnsDiffer
 from training.reference import Reference
 
@@ -75,6 +76,8 @@ class Bundle:
     metrics: Mapping[str, float]
     data_fingerprint: str
     trained_on: Mapping[str, int] = field(default_factory=dict)
+    distributions: tuple[Distribution, ...] = ()
+    """Of the reference population: what drift is measured from. Older bundles have none."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -166,12 +169,16 @@ class Bundle:
             "definitions": self.definitions,
             "categories": self.categories,
         }
-        return {
+        files = {
             "model.txt": self.trees.text.encode(),
             "calibrator.json": _canonical(self.calibrator.to_json()),
             "features.json": _canonical(described, sort=False),
             "reference.json": _canonical(self.reference.to_json()),
         }
+        if self.distributions:
+            spread = [asdict(each) for each in self.distributions]
+            files["distributions.json"] = _canonical(spread)
+        return files
 
     def _checksums(self) -> dict[str, str]:
         return {name: _digest(content) for name, content in self._files().items()}
@@ -196,6 +203,10 @@ def _assemble(facts: Mapping[str, Any], parts: Mapping[str, bytes]) -> Bundle:
         definitions=described["definitions"],
         categories=described["categories"],
         reference=Reference.from_json(json.loads(parts["reference.json"])),
+        distributions=tuple(
+            Distribution.from_json(each)
+            for each in json.loads(parts.get("distributions.json", b"[]"))
+        ),
         **known,
     )
 

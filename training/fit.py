@@ -18,6 +18,7 @@ from training.bundle import Basis, Bundle, Kind, Scored, Serves
 from training.calibration import Calibrator, judged_apart
 from training.charts import Report
 from training.dataset import Dataset
+from training.drift import distributions
 from training.evaluation import OF_CURVE, Evaluation, evaluate
 from training.factors import importance
 from training.findings import summary, warnings_of
@@ -259,6 +260,7 @@ def _bundle(
         metrics=_metrics(chosen, model),
         data_fingerprint=dataset.fingerprint(),
         trained_on=_counts(dataset, roles, len(everyone)),
+        distributions=distributions(data.features, matrix, margin),
     )
     return bundle, matrix
 

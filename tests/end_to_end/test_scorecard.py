@@ -5,6 +5,12 @@ from __future__ import annotations
 import pyarrow.parquet as pq
 import pytest
 
+from features.time import parse_instant
+from pipelines.drifting import drift_alarms, drift_figures, drift_of_scores
+from pipelines.learning import bundle_of, models_before, population
+from pipelines.scoring import score_everyone
+from pipelines.stages import Bench, ingest_all, plan_as_before, unify
+from pipelines.workspace import Workspace
 from tests.end_to_end.shops import copy_of, current, likelier, run, store_of, table
 
 EARLIER = "2026-06-10"
@@ -52,6 +58,28 @@ def test_the_command_shows_cards_and_what_waits(judged, tmp_path):
     assert (unknown.code, "unknown_goal" in unknown.err) == (1, True)
     refused = likelier("-p", folder, "scorecard", "--html", tmp_path)
     assert (refused.code, "page_not_written" in refused.err) == (1, True)
+
+
+def test_people_of_another_time_have_drifted_from_the_model(judged):
+    folder, said = judged
+    assert {goal: found["score"] for goal, found in said["drift"].items()} == {
+        "churn": 0.0, "conversion": 0.0,  # Trained by this very run.
+    }  # fmt: skip
+    workspace, manifest = Workspace.open(folder), current(folder)
+    with workspace.store.lock(), workspace.engine() as engine:
+        bench = Bench(workspace, engine)
+        unify(bench, ingest_all(bench))
+        models = models_before(bench, manifest)
+        made_for = bundle_of(bench, "conversion", models["conversion"]).definitions
+        plan = plan_as_before(bench, parse_instant("2026-03-01"), ["conversion"], made_for)
+        scores = score_everyone(bench, plan, population(bench, plan), models)
+        moved = drift_of_scores(workspace.store, scores)
+    figures = drift_figures(moved)["conversion"]
+    assert "tenure_days" in figures["shifted"]  # Two months into the shop nobody is old.
+    alarms = drift_alarms(moved, manifest.models, "2026-03-01")
+    (tenure,) = [each for each in alarms if each["of"] == "tenure_days"]
+    assert (tenure["code"], len(tenure["bins"])) == ("drifted", len(tenure["now"]))
+    assert sum(tenure["before"]) == said["goals"]["conversion"]["scored"]["people"]
 
 
 def test_an_alarm_ends_a_command_with_three_only_when_asked(judged, tmp_path):

@@ -17,7 +17,7 @@ from features.time import format_instant
 from pipelines.history import HISTORY, Entry, entries_of, remember
 from pipelines.learning import TRAINED
 from pipelines.scorecard import CARDS, cards_of, close_cards, scorecard
-from pipelines.scoring import SCORES
+from pipelines.scoring import DRIFT, SCORES
 from pipelines.stages import Bench, plan_features
 from serving.scorer import UnknownGoal
 from tests.worlds import DAY, Row, bench_of, days, project, seen, world, write
@@ -48,12 +48,14 @@ def say(bench: Bench, as_of: int = AS_OF, version: str = "v1", who: Sequence[str
         }  # fmt: skip
         pq.write_table(pa.table(columns), folder / "scores.parquet")
         facts["goals"] = {"buys": {"people": len(who)}}
+        (folder / DRIFT).write_text('{"buys": []}')
     with bench.store.writing(TRAINED, version) as (_, facts):
         facts |= {"version": version, "metrics": METRICS}
     plan = plan_features(bench, as_of)
     entries = remember(bench, plan, f"{as_of}{version}", {"buys": version})
     cards = close_cards(bench, entries, as_of)
     tables = {HISTORY: "+".join(e.key for e in entries), "united": bench.united}
+    tables[SCORES] = f"{as_of}{version}"
     tables |= {CARDS: "+".join(cards.keys)} if cards.keys else {}
     figures = {"not_judged": list(cards.warnings)}
     bench.store.publish(Manifest(f"{as_of}{version}", as_of, tables, {}, figures))

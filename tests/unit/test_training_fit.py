@@ -94,7 +94,7 @@ def test_two_trainings_are_the_same_to_the_byte(trained, tmp_path):
     trained.bundle.save(tmp_path / "first")
     train(DATASET, POPULATION, TASK, PARAMS).bundle.save(tmp_path / "second")
     names = sorted(path.name for path in (tmp_path / "first").iterdir())
-    assert len(names) == 5
+    assert len(names) == 6
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
