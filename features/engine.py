@@ -410,12 +410,25 @@ def local_day(sql: str, time_zone: str) -> str:
 
     Null outside of [1900, 2300), where zones are not computed.
     """
+    # The engine's // goes towards zero; a day starts at its midnight on both sides of 1970.
+    return _on_the_clock(sql, time_zone, "floor({local} / 86400000000)::integer")
+
+
+def local_hour(sql: str, time_zone: str) -> str:
+    """Return SQL for the hour on the clock, 0 to 23, of UTC microseconds in `time_zone`.
+
+    Null outside of [1900, 2300), where zones are not computed.
+    """
+    hours = "floor({local} / 3600000000)::integer"
+    return _on_the_clock(sql, time_zone, f"((({hours}) % 24 + 24) % 24)::tinyint")
+
+
+def _on_the_clock(sql: str, time_zone: str, counted: str) -> str:
     within = f"({sql}) between -2208988800000000 and 10413792000000000"
     local = sql
     if time_zone != "UTC":
         local = f"epoch_us(timezone({_text(time_zone)}, make_timestamptz({sql})))"
-    # The engine's // goes towards zero; a day starts at its midnight on both sides of 1970.
-    return f"case when {within} then floor({local} / 86400000000)::integer end"
+    return f"case when {within} then {counted.format(local=local)} end"
 
 
 def _json_path(path: str) -> str:

@@ -14,26 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from features.behavior.feature import Feature as Feature
+from features.behavior.feature import plain
+from features.behavior.rhythm import HourShare as HourShare
+from features.behavior.rhythm import Session as Session
+from features.behavior.rhythm import SessionCount as SessionCount
+from features.behavior.rhythm import WeekdayShare as WeekdayShare
 from features.time import Window
-
-NullMeaning = Literal["0 = none seen", "null = never", "null = unknown", "never null"]
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One column of the feature table, fully described. Built by a definition's `feature`."""
-
-    name: str
-    label: str
-    unit: str
-    null: NullMeaning
-    reason: str
-    reason_label: str
-
 
 @dataclass(frozen=True)
 class Count:
@@ -45,7 +32,7 @@ class Count:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        subject = _plain(self.event)
+        subject = plain(self.event)
         return Feature(
             f"{self.event}_count_{self.window}",
             f"Number of {subject} events in the last {self.window.words}",
@@ -66,7 +53,7 @@ class ActiveDays:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        subject = _plain(self.event)
+        subject = plain(self.event)
         return Feature(
             f"{self.event}_active_days_{self.window}",
             f"Days with a {subject} in the last {self.window.words}",
@@ -88,7 +75,7 @@ class Sum:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        what = f"{_plain(self.event)} {_plain(self.attribute)}"
+        what = f"{plain(self.event)} {plain(self.attribute)}"
         return Feature(
             f"{self.event}_{self.attribute}_sum_{self.window}",
             f"Total {what} in the last {self.window.words}",
@@ -97,6 +84,33 @@ class Sum:
             f"{self.event}_{self.attribute}_sum",
             f"Total {what}",
         )
+
+
+StatisticMeasure = Literal["mean", "min", "max"]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Mean, least or greatest of a numeric event attribute in a window.
+
+    Null = no event of the window states it. A mean is one float64 division of exact sums.
+    """
+
+    event: str
+    attribute: str
+    measure: StatisticMeasure
+    window: Window
+
+    @property
+    def feature(self) -> Feature:
+        """The column this definition makes."""
+        what = f"{plain(self.event)} {plain(self.attribute)}"
+        label = {"mean": "Mean", "min": "Least", "max": "Greatest"}[self.measure] + f" {what}"
+        name = f"{self.event}_{self.attribute}_{self.measure}"
+        return Feature(
+            f"{name}_{self.window}", f"{label} in the last {self.window.words}", self.attribute,
+            "null = none seen", name, label,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,7 @@ class Distinct:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        what = f"{_plain(self.event)} {_plain(self.attribute)}"
+        what = f"{plain(self.event)} {plain(self.attribute)}"
         return Feature(
             f"{self.event}_{self.attribute}_distinct_{self.window}",
             f"Different {what} values in the last {self.window.words}",
@@ -130,7 +144,7 @@ class DaysSince:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        label = f"Days since the last {_plain(self.event)}"
+        label = f"Days since the last {plain(self.event)}"
         name = f"days_since_{self.event}"
         return Feature(name, label, "days", "null = never", name, label)
 
@@ -144,7 +158,7 @@ class DaysSinceFirst:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        label = f"Days since the first {_plain(self.event)}"
+        label = f"Days since the first {plain(self.event)}"
         name = f"days_since_first_{self.event}"
         return Feature(name, label, "days", "null = never", name, label)
 
@@ -178,7 +192,7 @@ class Gap:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        subject = _plain(self.event)
+        subject = plain(self.event)
         label = {
             "mean": f"Usual days between {subject} events",
             "deviation": f"Irregularity of days between {subject} events",
@@ -204,7 +218,7 @@ class Trend:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        subject = _plain(self.event)
+        subject = plain(self.event)
         return Feature(
             f"{self.event}_trend_{self.short}_{self.long}",
             f"{subject.capitalize()} rate of the last {self.short.words} "
@@ -225,7 +239,7 @@ class NumberAttribute:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        label = _plain(self.attribute).capitalize()
+        label = plain(self.attribute).capitalize()
         return Feature(
             f"profile_{self.attribute}", label, self.attribute, "null = unknown",
             f"profile_{self.attribute}", label,
@@ -241,7 +255,7 @@ class DaysSinceAttribute:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        label = f"Days since {_plain(self.attribute)}"
+        label = f"Days since {plain(self.attribute)}"
         return Feature(
             f"days_since_profile_{self.attribute}", label, "days", "null = unknown",
             f"profile_{self.attribute}", label,
@@ -263,13 +277,75 @@ class CategoryIs:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        what = _plain(self.attribute).capitalize()
-        shown = "other" if self.value is None else self.value
-        suffix = "other" if self.value is None else str(self.position)
+        what = plain(self.attribute).capitalize()
+        shown, suffix = _shown(self.value, self.position)
         return Feature(
             f"profile_{self.attribute}_is_{suffix}", f"{what} is {shown}", "yes/no",
             "never null", f"profile_{self.attribute}", what,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ValueShare:
+    """Of the events in a window that state an attribute, the share with this value.
+
+    `value` None stands for every value outside the listed ones (`other`). Null = none states it.
+    """
+
+    event: str
+    attribute: str
+    value: str | None
+    position: int
+    window: Window
+
+    @property
+    def feature(self) -> Feature:
+        """The column this definition makes."""
+        what = f"{plain(self.event)} {plain(self.attribute)}"
+        shown, suffix = _shown(self.value, self.position)
+        reason = f"{self.event}_{self.attribute}_share"
+        return Feature(
+            f"{reason}_{suffix}_{self.window}",
+            f"Share of {what} {shown} in the last {self.window.words}",
+            "share",
+            "null = none seen",
+            reason,
+            f"Mix of {what}",
+        )
+
+
+End = Literal["first", "last"]
+
+
+@dataclass(frozen=True)
+class ValueIs:
+    """1 where the first or last value known of an event attribute is this one, else 0.
+
+    Events that do not state it are skipped; of several at the same time the greatest text counts.
+    `value` None stands for every value outside the listed ones (`other`). Never stated is 0 in
+    every column. The columns of one end of an attribute are one reason.
+    """
+
+    end: End
+    event: str
+    attribute: str
+    value: str | None
+    position: int
+
+    @property
+    def feature(self) -> Feature:
+        """The column this definition makes."""
+        what = f"{self.end.capitalize()} {plain(self.event)} {plain(self.attribute)}"
+        shown, suffix = _shown(self.value, self.position)
+        reason = f"{self.end}_{self.event}_{self.attribute}"
+        return Feature(
+            f"{reason}_is_{suffix}", f"{what} is {shown}", "yes/no", "never null", reason, what
+        )
+
+
+def _shown(value: str | None, position: int) -> tuple[str, str]:
+    """Return a listed value as people read it, and as names of columns end."""
+    return ("other", "other") if value is None else (value, str(position))
 
 
 @dataclass(frozen=True)
@@ -281,14 +357,33 @@ class IdentityCount:
     @property
     def feature(self) -> Feature:
         """The column this definition makes."""
-        label = f"Number of {_plain(self.namespace)} identities"
+        label = f"Number of {plain(self.namespace)} identities"
         name = f"identity_{self.namespace}_count"
         return Feature(name, label, "identities", "0 = none seen", name, label)
 
 
+@dataclass(frozen=True)
+class IsKnown:
+    """1 where the profile has an identity of a person, an e-mail or a phone at as_of, else 0.
+
+    `namespaces` are those that name somebody.
+    """
+
+    namespaces: tuple[str, ...]
+
+    @property
+    def feature(self) -> Feature:
+        """The column this definition makes."""
+        label = "Known by name"
+        return Feature(
+            "identity_known", label, "yes/no", "never null", "identity_known", label
+        )
+
+
 Definition = (
-    Count | ActiveDays | Sum | Distinct | DaysSince | DaysSinceFirst | Tenure | Gap | Trend
-    | NumberAttribute | DaysSinceAttribute | CategoryIs | IdentityCount
+    Count | ActiveDays | Sum | Statistic | Distinct | ValueShare | ValueIs | DaysSince
+    | DaysSinceFirst | Tenure | Gap | Trend | HourShare | WeekdayShare | SessionCount | Session
+    | NumberAttribute | DaysSinceAttribute | CategoryIs | IdentityCount | IsKnown
 )  # fmt: skip
 
 

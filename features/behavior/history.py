@@ -61,13 +61,14 @@ Column = Numbers | Texts
 class Events:
     """The n events of one type, in order of time: arrays (n,), times in UTC microseconds.
 
-    `known_at`: when each became known. `local_day`: days since 1970-01-01 in the project's time
-    zone. An attribute that no event states may be absent.
+    `known_at`: when each became known. `local_day` (days since 1970-01-01) and `local_hour` (0 to
+    23) are those of the project's time zone. An attribute that no event states may be absent.
     """
 
     event_time: Ints
     known_at: Ints
     local_day: NDArray[np.int32]
+    local_hour: NDArray[np.int8]
     attributes: Mapping[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -79,6 +80,7 @@ class Events:
             self.event_time[places],
             self.known_at[places],
             self.local_day[places],
+            self.local_hour[places],
             {name: column.take(places) for name, column in self.attributes.items()},
         )
 
@@ -128,6 +130,7 @@ def _in_order(parts: Sequence[Events]) -> Events:
         np.concatenate([part.event_time for part in parts]),
         np.concatenate([part.known_at for part in parts]),
         np.concatenate([part.local_day for part in parts]),
+        np.concatenate([part.local_hour for part in parts]),
         {n: _one_after_another([p.attributes.get(n) for p in parts], lengths) for n in names},
     )
     return whole.take(np.argsort(whole.event_time, kind="stable"))
@@ -205,13 +208,15 @@ def whole_units(number: Decimal) -> int:
 def events_by_type(rows: pa.Table) -> dict[str, Events]:
     """Return one person's events by type.
 
-    A row each: event_type, event_time, known_at, local_day, and `attr_*` as DECIMAL(18,4) or text.
+    A row each: event_type, event_time, known_at, local_day, local_hour, and `attr_*` as
+    DECIMAL(18,4) or text.
     """
     table = rows.sort_by("event_time")
     whole = Events(
         table["event_time"].to_numpy(),
         table["known_at"].to_numpy(),
         table["local_day"].to_numpy().astype(np.int32),
+        table["local_hour"].to_numpy().astype(np.int8),
         {
             name.removeprefix("attr_"): _column(table[name].combine_chunks())
             for name in table.column_names

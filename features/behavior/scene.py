@@ -23,7 +23,7 @@ from features.profiles.merging import Policy, attributes_at
 from features.time import Window
 
 Ints = NDArray[np.int64]
-EVENT_COLUMNS = ("event_time", "local_day", "event_type")
+EVENT_COLUMNS = ("event_time", "local_day", "local_hour", "event_type")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Scene:
     """People with what was known of them: tables held by the engine until `close`.
 
     `spine`: row_id, as_of, `profile_*`, `identity_*`. `members`: row_id, identity_key, as_of.
-    `history`: row_id, as_of, event_time, local_day, event_type, `attr_*`; only events known then.
+    `history`: row_id, as_of, event_time, local_day, local_hour, event_type, `attr_*`; only events
+    known then.
     """
 
     engine: Engine

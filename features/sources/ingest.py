@@ -6,9 +6,9 @@ Grain in: a row of the file. Grain out: `accepted.parquet` has one row per usabl
 always: rows of people erased since they happened are dropped (`features.sources.erased`).
 
 Accepted columns: `event_id`, `event_time`, `known_at` (int64 microseconds), `local_day`,
-`event_type` (null in records), `id_<namespace>` and, where a source has several expressions
-for it, `id_<namespace>.2` and so on (text `namespace:value`, SHA-256 for pii), `attr_*`,
-`profile_*` (text or DECIMAL(18,4)), `consent_*` (boolean).
+`local_hour`, `event_type` (null in records), `id_<namespace>` and, where a source has several
+expressions for it, `id_<namespace>.2` and so on (text `namespace:value`, SHA-256 for pii),
+`attr_*`, `profile_*` (text or DECIMAL(18,4)), `consent_*` (boolean).
 
 `contacts.parquet` has the raw values of pii identities (identity, raw, known_at), and no other file
 has them.

@@ -15,7 +15,7 @@ from typing import Any
 import ibis.expr.types as ir
 
 from features import time
-from features.engine import LINE, instant_of_naive, instant_of_text, local_day
+from features.engine import LINE, instant_of_naive, instant_of_text, local_day, local_hour
 from features.identity.columns import identity_columns
 from features.settings import Project, Source
 from features.sources.errors import BadMapping
@@ -57,6 +57,7 @@ def meaning(table: ir.Table, source: Source, project: Project) -> dict[str, str]
         "event_time": "__when",
         "known_at": "greatest(__when, coalesce(__received, __when))",
         "local_day": f"case when {in_range} then {local_day('__when', project.time_zone)} end",
+        "local_hour": f"case when {in_range} then {local_hour('__when', project.time_zone)} end",
         "event_type": _event_type(source),
     }
     for column, namespace in identity_columns(project.identity, source).items():

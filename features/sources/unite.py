@@ -4,7 +4,7 @@ Every identity gets an integer key (`features.sources.keys`), which belongs to o
 tables.
 
 `events` (an accepted event): source, event_id, identity_key (its primary identity), event_time,
-known_at, local_day, event_type, attr_*.
+known_at, local_day, local_hour, event_type, attr_*.
 `identity_index` (an identity ever seen): identity_key, identity, namespace.
 `links` (a pair of identities, a sighting): a, b (keys, a < b), event_time, known_at.
 `appearances` (an identity, a moment known): identity_key, owner (is the row's primary), known_at,
@@ -42,7 +42,7 @@ from features.sources.keys import TEXT, Keys, columns_in, links
 from features.sources.meaning import NUMBER
 from features.store import Store, key_of
 
-VERSION = 6
+VERSION = 7
 TABLE = "united"
 NAMES = ("events", "identity_index", "links", "appearances", "observations", "stated_rows",
          "consents", "contacts")  # fmt: skip
@@ -356,8 +356,8 @@ class _Union:
             }
             listed.append(
                 rows.select(
-                    "identity_key", "event_time", "known_at", "local_day", "event_type", "event_id",
-                    source=ibis.literal(source.name), **kept,
+                    "identity_key", "event_time", "known_at", "local_day", "local_hour",
+                    "event_type", "event_id", source=ibis.literal(source.name), **kept,
                 )
             )  # fmt: skip
         if not listed:

@@ -64,12 +64,13 @@ moments = st.builds(
 def happenings(draw: st.DrawFn) -> dict[str, Any]:
     """Draw an event of one of three people."""
     moment = draw(moments)
+    local = datetime.fromtimestamp(moment // 1_000_000, BERLIN)
     return {
         "identity_key": draw(st.integers(0, 2)),
         "event_time": moment,
         "known_at": moment + draw(st.sampled_from([0, 0, 0, DAY, 1])),
-        "local_day": (datetime.fromtimestamp(moment // 1_000_000, BERLIN).date()
-                      - datetime.fromtimestamp(0, UTC).date()).days,
+        "local_day": (local.date() - datetime.fromtimestamp(0, UTC).date()).days,
+        "local_hour": local.hour,
         "event_type": draw(st.sampled_from(TYPES)),
         "attr_amount": draw(numbers),
         "attr_item": draw(st.sampled_from([None, "", "a", "b", "B"])),
@@ -112,8 +113,8 @@ SPINE = pa.schema({
 MEMBERS = pa.schema({"row_id": pa.int64(), "identity_key": pa.int64(), "as_of": pa.int64()})
 EVENTS = pa.schema({
     "identity_key": pa.int64(), "event_time": pa.int64(), "known_at": pa.int64(),
-    "local_day": pa.int32(), "event_type": pa.string(), "attr_amount": MONEY,
-    "attr_item": pa.string(),
+    "local_day": pa.int32(), "local_hour": pa.int8(), "event_type": pa.string(),
+    "attr_amount": MONEY, "attr_item": pa.string(),
 })  # fmt: skip
 
 

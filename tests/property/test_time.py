@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import time
-from features.engine import Engine, instant_of_text, local_day
+from features.engine import Engine, instant_of_text, local_day, local_hour
 from features.time import EARLIEST, LATEST, Window
 
 MOMENTS = st.integers(EARLIEST, LATEST - 1)
@@ -97,7 +97,8 @@ def test_the_engine_reads_clocks_and_days_as_the_calendar_does(engine, zone, dat
     texts = [moment.isoformat(sep=" ") for moment in naive]
     rows = engine.hold(engine.table(pa.table({"n": range(len(texts)), "text": texts})))
     read = engine.select(rows, {"n": "n", "moment": instant_of_text("text", zone)})
-    days = engine.select(read, {"n": "n", "moment": "moment", "day": local_day("moment", zone)})
+    clock = {"day": local_day("moment", zone), "hour": local_hour("moment", zone)}
+    days = engine.select(read, {"n": "n", "moment": "moment", **clock})
     found = engine.arrow(days.order_by("n")).to_pydict()
     engine.drop(rows)
     moments = [time.parse_instant(text, zone) for text in texts]
@@ -105,3 +106,4 @@ def test_the_engine_reads_clocks_and_days_as_the_calendar_does(engine, zone, dat
     epoch = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))
     local = [(epoch + timedelta(microseconds=m)).astimezone(ZoneInfo(zone)) for m in moments]
     assert found["day"] == [(moment.date() - epoch.date()).days for moment in local]
+    assert found["hour"] == [moment.hour for moment in local]

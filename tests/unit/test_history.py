@@ -34,6 +34,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
             "event_time": pa.array([row["at"] for row in rows], pa.int64()),
             "known_at": pa.array([row.get("known", row["at"]) for row in rows], pa.int64()),
             "local_day": pa.array([row["at"] // 10 for row in rows], pa.int32()),
+            "local_hour": pa.array([row["at"] % 24 for row in rows], pa.int8()),
             "attr_amount": pa.array([row.get("amount") for row in rows], MONEY),
             "attr_item": pa.array([row.get("item") for row in rows], pa.string()),
         }
@@ -61,6 +62,7 @@ def test_events_lie_by_type_in_order_of_time() -> None:
     assert set(events) == {"buy", "view"}
     assert events["buy"].event_time.tolist() == [10, 25, 30]
     assert events["buy"].local_day.tolist() == [1, 2, 3]
+    assert events["buy"].local_hour.tolist() == [10, 1, 6]
     assert stated(events["buy"], "amount") == [15_000, None, -20_001]
     assert stated(events["buy"], "item") == ["a", None, "b"]
     assert events_by_type(table([])) == {}
@@ -107,7 +109,7 @@ def test_an_attribute_only_one_identity_states_is_null_for_the_other() -> None:
     number = Numbers(np.array([5]), np.array([False]))
     text = Texts(np.array([0], np.int32), ("x",))
     one, other = (
-        {"buy": Events(*(np.array([at]) for _ in range(3)), {name: column})}
+        {"buy": Events(*(np.array([at]) for _ in range(4)), {name: column})}
         for at, name, column in ((2, "amount", number), (1, "item", text))
     )
     added = History(one).joined(other).events["buy"]
