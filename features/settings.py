@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from features.errors import SettingsError, did_you_mean
+from features.feature_settings import Features
 from features.measure_settings import Measure
 from features.setting_values import (
     Length,
@@ -257,23 +258,6 @@ class Profiles(Settings):
         """Return what has a way of merging of its own, by where it stands."""
         own = {f"attributes.{name}": item for name, item in self.attributes.items()}
         return {**own, **{f"groups.{group.name}": group for group in self.groups}}
-
-
-class Features(Settings):
-    """Which behaviour is measured."""
-
-    windows: Annotated[tuple[Length, ...], Field(min_length=1)] = tuple(
-        Window.parse(text) for text in ("7d", "30d", "90d", "180d", "365d")
-    )
-    """Look-back windows of counts, sums and distinct counts."""
-    events: tuple[str, ...] = ()
-    """Event types that make features; all of them by default."""
-    max_event_types: Annotated[int, Field(ge=1)] = 40
-    """Event types used when none are named: the most frequent ones."""
-    without: tuple[Name, ...] = ()
-    """Profile attributes that make no features; conditions and files may use them all the same."""
-    categories: Annotated[int, Field(ge=1, le=100)] = 10
-    """Most frequent values of a categorical profile attribute that get a column of their own."""
 
 
 class Goal(Settings):

@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from features.errors import TimeError, did_you_mean
 
 MICROS_PER_SECOND = 1_000_000
+MICROS_PER_MINUTE = 60 * MICROS_PER_SECOND
 MICROS_PER_DAY = 86_400 * MICROS_PER_SECOND
 
 EARLIEST = 0
@@ -120,6 +121,16 @@ def first_within(moments: Any, as_of: Any, lengths: Any) -> Any:
     return moments.searchsorted(as_of - lengths, side="left")
 
 
+def starts_session(event_time: Any, before: Any, gap: Window) -> Any:
+    """Say whether an event begins a session: the silence since the one before is longer."""
+    return event_time - before > gap.micros
+
+
+def session_goes_on(last: Any, as_of: Any, gap: Window) -> Any:
+    """Say whether the session of the last event known still goes on at `as_of`."""
+    return as_of - last <= gap.micros
+
+
 def within(event_time: Any, start: Any, end: Any) -> Any:
     """Say whether an event lies in the half-open span `[start, end)`."""
     return (event_time >= start) & (event_time < end)
@@ -202,6 +213,11 @@ def just_after(instant: Any) -> Any:
 def days_between(earlier: Any, later: Any) -> Any:
     """Return the time from `earlier` to `later` in days: one float64 division of exact integers."""
     return (later - earlier) / MICROS_PER_DAY
+
+
+def weekday_of(local_day: Any) -> Any:
+    """Return the weekday of a day (days since 1970-01-01, a Thursday): 1 = Monday, 7 = Sunday."""
+    return (local_day + 3) % 7 + 1
 
 
 def month_of(local_day: Any) -> Any:

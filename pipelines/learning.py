@@ -170,7 +170,7 @@ def task_of(bench: Bench, plan: Plan, goal: CompiledGoal) -> TrainingTask:
         gap=settings.gap,
         recency_column=goal.recency,
         definitions=plan.manifest,
-        categories=dict(plan.behaviour.categories),
+        categories=plan.behaviour.category_lists,
         fewest_people=settings.min_people,
         allow=bench.workspace.project.training.allowed,
     )

@@ -10,7 +10,8 @@ once a window.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,8 +20,10 @@ from features.behavior.feature import plain
 from features.behavior.rhythm import HourShare as HourShare
 from features.behavior.rhythm import Session as Session
 from features.behavior.rhythm import SessionCount as SessionCount
+from features.behavior.rhythm import SessionMeasure as SessionMeasure
 from features.behavior.rhythm import WeekdayShare as WeekdayShare
 from features.time import Window
+
 
 @dataclass(frozen=True)
 class Count:
@@ -345,7 +348,10 @@ class ValueIs:
 
 def _shown(value: str | None, position: int) -> tuple[str, str]:
     """Return a listed value as people read it, and as names of columns end."""
-    return ("other", "other") if value is None else (value, str(position))
+    if value is None:
+        return "other", "other"
+    # At place 0 stands a value that no list of the most frequent ones named.
+    return value, str(position) if position else "_".join(re.findall("[a-z0-9]+", value.lower()))
 
 
 @dataclass(frozen=True)
@@ -375,9 +381,7 @@ class IsKnown:
     def feature(self) -> Feature:
         """The column this definition makes."""
         label = "Known by name"
-        return Feature(
-            "identity_known", label, "yes/no", "never null", "identity_known", label
-        )
+        return Feature("identity_known", label, "yes/no", "never null", "identity_known", label)
 
 
 Definition = (
@@ -390,3 +394,18 @@ Definition = (
 def names(definitions: tuple[Definition, ...]) -> Iterator[str]:
     """Yield the column names of `definitions`, in order."""
     return (definition.feature.name for definition in definitions)
+
+
+Valued = ValueShare | ValueIs | CategoryIs
+"""Definitions of one of several values, or of all others."""
+OfSessions = SessionCount | Session
+
+
+def listed_beside(definition: Valued, definitions: Iterable[Definition]) -> list[str]:
+    """Return the values that have a definition like `definition`: all others are `other`."""
+
+    def of(x: Valued) -> tuple[object, ...]:
+        return tuple(getattr(x, name, None) for name in ("end", "event", "attribute"))
+
+    alike = (x for x in definitions if isinstance(x, type(definition)) and of(x) == of(definition))
+    return list(dict.fromkeys(x.value for x in alike if x.value is not None))

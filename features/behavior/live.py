@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from features import time
 from features.behavior import definitions as d
-from features.behavior.history import UNITS, Column, Events, History, Mask, Numbers, Stated
+from features.behavior.history import UNITS, Column, Events, History, Mask, Numbers, Stated, Texts
 from features.behavior.scene import Ints
-from features.time import MICROS_PER_DAY, MICROS_PER_SECOND
+from features.time import MICROS_PER_DAY, MICROS_PER_MINUTE, MICROS_PER_SECOND
 
 Floats = NDArray[np.float64]
 Fill = Callable[[Events, int, Floats], None]
@@ -46,10 +46,14 @@ class Live:
             event: list(_fills([(at, x) for at, x in placed if getattr(x, "event", None) == event]))
             for event in events
         }
-        self._of_person = [(at, x) for at, x in placed if not hasattr(x, "event")]
-        self._listed: dict[str, set[str | None]] = {}
-        for _, x in _of(d.CategoryIs, placed):
-            self._listed.setdefault(x.attribute, set()).add(x.value)
+        self._of_person = [
+            (at, x)
+            for at, x in placed
+            if not hasattr(x, "event") and not isinstance(x, d.OfSessions)
+        ]
+        self._sessions = [(at, x) for at, x in placed if isinstance(x, d.OfSessions)]
+        self._listed = {x: set(d.listed_beside(x, definitions)) for x in definitions
+                        if isinstance(x, d.CategoryIs) and x.value is None}  # fmt: skip
 
     def features(self, history: History, as_of: int) -> Floats:
         """Return the features (n,) of a person by what was known at `as_of`; NaN = null."""
@@ -61,6 +65,8 @@ class Live:
                     fill(events, as_of, row)
         for at, definition in self._of_person:
             row[at] = self._value(definition, known, as_of)
+        if self._sessions:
+            _fill_sessions(self._sessions, known, as_of, row)
         return row
 
     def _value(self, definition: d.Definition, known: History, as_of: int) -> float:
@@ -77,8 +83,10 @@ class Live:
             case d.CategoryIs(attribute, wanted, _):
                 text = _text(known.attributes.get(attribute))
                 if wanted is None:
-                    return float(text is not None and text not in self._listed[attribute])
+                    return float(text is not None and text not in self._listed[definition])
                 return float(text == wanted)
+            case d.IsKnown(namespaces):
+                return float(any(known.identities.get(name) for name in namespaces))
             case d.IdentityCount(namespace):
                 return float(known.identities.get(namespace, 0))
         raise TypeError(f"{definition} is of events.")
@@ -107,6 +115,16 @@ def _fills(placed: Sequence[Placed]) -> Iterator[Fill]:
         yield _trends(trends)
     for attribute, sums in _by_attribute(d.Sum, placed).items():
         yield _sums(attribute, *_windows(sums))
+    for attribute, statistics in _by_attribute(d.Statistic, placed).items():
+        yield _statistics(attribute, statistics)
+    for attribute, shares in _by_attribute(d.ValueShare, placed).items():
+        yield _value_shares(attribute, shares)
+    for attribute, ends in _by_attribute(d.ValueIs, placed).items():
+        yield _ends(attribute, ends)
+    if hours := _of(d.HourShare, placed):
+        yield _hours(hours)
+    if weekdays := _of(d.WeekdayShare, placed):
+        yield _weekdays(weekdays)
     for attribute, distinct in _by_attribute(d.Distinct, placed).items():
         yield _distinct(attribute, *_windows(distinct))
 
@@ -192,6 +210,142 @@ def _in_ones(units: NDArray[Any]) -> Floats:
     if np.abs(units).max() <= EXACT:
         return np.asarray(units / UNITS, np.float64)
     return np.array([int(number) / UNITS for number in units])
+
+
+def _statistics(attribute: str, placed: Sequence[tuple[int, d.Statistic]]) -> Fill:
+    measures = np.array([x.measure for _, x in placed])
+    places, lengths = _windows(placed)
+
+    def fill(events: Events, as_of: int, row: Floats) -> None:
+        column = events.attributes.get(attribute)
+        if not isinstance(column, Numbers) or column.null.all():
+            return
+        units, times = column.units[~column.null], events.event_time[~column.null]
+        starts = time.first_within(times, as_of, lengths)
+        for measure, compute in _OF_UNITS.items():
+            some = (measures == measure) & (starts < len(times))
+            if some.any():
+                row[places[some]] = compute(units, starts[some])
+
+    return fill
+
+
+def _means(units: Ints, starts: Ints) -> NDArray[Any]:
+    totals = _running(units)
+    sums = (totals[-1] - totals[starts]).astype(np.float64)
+    return np.asarray(sums / ((len(units) - starts) * UNITS))
+
+
+_OF_UNITS: dict[str, Callable[[Ints, Ints], NDArray[Any]]] = {
+    "mean": _means,
+    "min": lambda units, starts: _in_ones(np.minimum.accumulate(units[::-1])[::-1][starts]),
+    "max": lambda units, starts: _in_ones(np.maximum.accumulate(units[::-1])[::-1][starts]),
+}
+"""Statistics of the numbers from each of some places to the end."""
+
+
+def _value_shares(attribute: str, placed: Sequence[tuple[int, d.ValueShare]]) -> Fill:
+    definitions = [x for _, x in placed]
+    listed = d.listed_beside(definitions[0], definitions)
+    windows = {x.window.micros: [(at, y.value) for at, y in placed if y.window == x.window]
+               for x in definitions}  # fmt: skip
+
+    def fill(events: Events, as_of: int, row: Floats) -> None:
+        column = events.attributes.get(attribute)
+        if not isinstance(column, Texts):
+            return
+        known = column.codes >= 0
+        codes, times = column.codes[known], events.event_time[known]
+        place = {value: code for code, value in enumerate(column.values)}
+        for micros, wanted in windows.items():
+            inside = codes[time.first_within(times, as_of, micros) :]
+            if not len(inside):
+                continue
+            counts = np.bincount(inside, minlength=len(place) + 1)
+            by_value = {value: int(counts[place.get(value, -1)]) for value in listed}
+            rest = len(inside) - sum(by_value.values())
+            for at, value in wanted:
+                row[at] = (rest if value is None else by_value[value]) / len(inside)
+
+    return fill
+
+
+def _ends(attribute: str, placed: Sequence[tuple[int, d.ValueIs]]) -> Fill:
+    listed = {x: d.listed_beside(x, [y for _, y in placed]) for _, x in placed}
+
+    def fill(events: Events, as_of: int, row: Floats) -> None:
+        column = events.attributes.get(attribute)
+        if not isinstance(column, Texts) or not (column.codes >= 0).any():
+            return
+        codes, times = (array[column.codes >= 0] for array in (column.codes, events.event_time))
+        found = {
+            end: max(column.values[code] for code in codes[times == edge])
+            for end, edge in (("first", times[0]), ("last", times[-1]))
+        }
+        for at, x in placed:
+            value = found[x.end]
+            row[at] = value not in listed[x] if x.value is None else value == x.value
+
+    return fill
+
+
+def _hours(placed: Sequence[tuple[int, d.HourShare]]) -> Fill:
+    """Return what fills in shares of hours: differences of the totals of a day's hours."""
+    spans = [(at, x.window.micros, x.start, x.end) for at, x in placed]
+
+    def fill(events: Events, as_of: int, row: Floats) -> None:
+        totals: dict[int, Ints] = {}
+        for at, micros, start, end in spans:
+            if micros not in totals:
+                hours = events.local_hour[time.first_within(events.event_time, as_of, micros) :]
+                totals[micros] = np.append(0, np.bincount(hours, minlength=24).cumsum())
+            if (whole := totals[micros][-1]) > 0:
+                row[at] = (totals[micros][end] - totals[micros][start]) / whole
+
+    return fill
+
+
+def _weekdays(placed: Sequence[tuple[int, d.WeekdayShare]]) -> Fill:
+    spans = [(at, x.window.micros, x.weekday) for at, x in placed]
+
+    def fill(events: Events, as_of: int, row: Floats) -> None:
+        counts: dict[int, Ints] = {}
+        for at, micros, weekday in spans:
+            if micros not in counts:
+                days = events.local_day[time.first_within(events.event_time, as_of, micros) :]
+                counts[micros] = np.bincount(time.weekday_of(days), minlength=8)
+            if (whole := counts[micros].sum()) > 0:
+                row[at] = counts[micros][weekday] / whole
+
+    return fill
+
+
+def _fill_sessions(
+    placed: Sequence[tuple[int, d.OfSessions]], known: History, as_of: int, row: Floats
+) -> None:
+    """Write what is known of sessions: all definitions mean the same sessions, or each its own."""
+    for kind in {(x.gap, x.events) for _, x in placed}:
+        gap, types = kind
+        some = [known.events[event].event_time for event in types if event in known.events]
+        if not some:
+            continue
+        times = np.sort(np.concatenate(some))
+        anew = np.append(True, time.starts_session(times[1:], times[:-1], gap))
+        starts, last = times[anew], int(times[-1])
+        began, goes_on = int(starts[-1]), bool(time.session_goes_on(last, as_of, gap))
+        lengths = last - int(times[0]) - int(np.diff(times)[anew[1:]].sum())
+        found = {
+            "length_mean": lengths / (len(starts) * MICROS_PER_MINUTE),
+            "length_last": (last - began) / MICROS_PER_MINUTE,
+            "events_now": len(times) - int(times.searchsorted(began)) if goes_on else 0,
+        }
+        for at, x in placed:
+            if (x.gap, x.events) != kind:
+                continue
+            if isinstance(x, d.Session):
+                row[at] = found[x.measure]
+            else:
+                row[at] = len(starts) - time.first_within(starts, as_of, x.window.micros)
 
 
 def _trends(placed: Sequence[tuple[int, d.Trend]]) -> Fill:

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import typer
 from pydantic import BaseModel
 
-from features import measure_settings, settings
+from features import feature_settings, measure_settings, settings
 from features.conditions.errors import ConditionCode
 from pipelines.cli import app
 from tests.contracts.sources import CHECKOUT, PACKAGES, python_files, relative, tree
@@ -35,6 +35,8 @@ SECTIONS = {
     "Merging": "`profiles.attributes`: by name",
     "Group": "`profiles.groups`: a list",
     "Features": "`features`",
+    "EventFeatures": "`features.event_types`: by name",
+    "OwnFeature": "`features.own`: a list",
     "Goal": "`goals`: a list",
     "Allowed": "`training.allow`: a list",
     "Training": "`training`",
@@ -62,11 +64,13 @@ CONDITION_CODES = {
 """The codes of one error class, which its docstring cannot tell apart."""
 
 
+ROOMS = (settings, feature_settings, measure_settings)
+"""Modules of settings classes."""
+
+
 @cache
 def _settings_source() -> list[ast.stmt]:
-    return [
-        node for each in (settings, measure_settings) for node in tree(Path(each.__file__)).body
-    ]
+    return [node for each in ROOMS for node in tree(Path(each.__file__)).body]
 
 
 def settings_classes() -> list[str]:
@@ -185,7 +189,7 @@ def settings_page() -> str:
     """Return every key of the project file, a table a section."""
     parts = []
     for name, heading in SECTIONS.items():
-        model: type[BaseModel] = getattr(settings, name)
+        model: type[BaseModel] = next(getattr(m, name) for m in ROOMS if hasattr(m, name))
         promise = " ".join((ast.get_docstring(_class(name)) or "").split())
         rows = [
             _row(f"`{key}`", _kind(node.annotation), _default(model, key), meaning)

@@ -7,7 +7,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
+from features.feature_settings import Family, OwnKind
 from tests.contracts.sources import CHECKOUT, PACKAGES, python_files, relative, tree
 
 ROOT = "LikelierError"
@@ -69,6 +71,12 @@ def house_errors() -> list[ErrorClass]:
     """Return every error class of the four packages."""
     paths = python_files(*PACKAGES)
     return errors_of([each for path in paths for each in classes(relative(path), tree(path))])
+
+
+def test_every_family_and_kind_of_feature_has_a_line() -> None:
+    page = (CHECKOUT / "docs" / "features.md").read_text()
+    named = [*get_args(Family), *get_args(OwnKind)]
+    assert not [name for name in named if f"`{name}`" not in page]
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -49,6 +49,33 @@ def value(x: d.Definition, who: Person, listed: Sequence[d.Definition]) -> float
             return float(len({day(row, who.zone) for row in inside(who, event, window)}))
         case d.Sum(event, attribute, window):
             return sum(units(n) for n in held(inside(who, event, window), attribute)) / 10_000
+        case d.Statistic(event, attribute, measure, window):
+            said = [units(n) for n in held(inside(who, event, window), attribute)]
+            least, most = (edge(said, default=0) / 10_000 for edge in (min, max))
+            known = {"min": least, "max": most, "mean": over_units(said)}
+            return known[measure] if said else None
+        case d.ValueShare(event, attribute, wanted, _, window):
+            said = held(inside(who, event, window), attribute)
+            return share(sum(is_value(x, text, wanted, listed) for text in said), said)
+        case d.ValueIs(end, event, attribute, wanted, _):
+            known = [(row.event_time, row.attributes[attribute]) for row in of(who, event)
+                     if row.attributes.get(attribute) is not None]  # fmt: skip
+            edge = (max if end == "last" else min)((at for at, _ in known), default=None)
+            text = max((text for at, text in known if at == edge), default=None)
+            return float(text is not None and is_value(x, text, wanted, listed))
+        case d.HourShare(event, start, end, window):
+            some = inside(who, event, window)
+            return share(sum(start <= local(row, who.zone).hour < end for row in some), some)
+        case d.WeekdayShare(event, weekday, window):
+            some = inside(who, event, window)
+            return share(sum(local(r, who.zone).isoweekday() == weekday for r in some), some)
+        case d.SessionCount(gap_, events, window):
+            start = who.as_of - window.micros
+            return float(sum(found[0] >= start for found in sessions(who, gap_, events)))
+        case d.Session(measure, gap_, events):
+            return of_sessions(sessions(who, gap_, events), measure, gap_, who.as_of)
+        case d.IsKnown(namespaces):
+            return float(any(space in namespaces for space in who.spaces))
         case d.Distinct(event, attribute, window):
             return float(len(set(held(inside(who, event, window), attribute))))
         case d.DaysSince(event):
@@ -105,8 +132,54 @@ def units(text: str) -> int:
     return int(Decimal(text).quantize(Decimal("0.0001"), ROUND_HALF_UP) * 10_000)
 
 
+def local(row: Row, zone: ZoneInfo) -> datetime:
+    return datetime.fromtimestamp(row.event_time // SECOND, zone)
+
+
 def day(row: Row, zone: ZoneInfo) -> date:
-    return datetime.fromtimestamp(row.event_time // SECOND, zone).date()
+    return local(row, zone).date()
+
+
+def share(part: int, whole: Sequence[object]) -> float | None:
+    return part / len(whole) if whole else None
+
+
+def over_units(stated: Sequence[int]) -> float:
+    return float(sum(stated)) / (10_000 * max(len(stated), 1))
+
+
+def is_value(
+    x: d.ValueShare | d.ValueIs, text: str, wanted: str | None, listed: Sequence[d.Definition]
+) -> bool:
+    def about(y: d.ValueShare | d.ValueIs) -> tuple[object, ...]:
+        return (type(y), getattr(y, "end", ""), y.event, y.attribute)
+
+    kinds = (d.ValueShare, d.ValueIs)
+    others = [y.value for y in listed if isinstance(y, kinds) and about(y) == about(x)]
+    return text == wanted if wanted is not None else text not in others
+
+
+def sessions(who: Person, gap_: Window, events: Sequence[str]) -> list[list[int]]:
+    """Runs of moments with no silence longer than the gap."""
+    runs: list[list[int]] = []
+    for moment in sorted(row.event_time for row in who.rows if row.event_type in events):
+        if runs and moment - runs[-1][-1] <= gap_.micros:
+            runs[-1].append(moment)
+        else:
+            runs.append([moment])
+    return runs
+
+
+def of_sessions(
+    runs: list[list[int]], measure: d.SessionMeasure, gap_: Window, as_of: int
+) -> float | None:
+    if measure == "events_now":
+        return float(len(runs[-1]) if runs and as_of - runs[-1][-1] <= gap_.micros else 0)
+    lengths = [run[-1] - run[0] for run in runs]
+    if not runs:
+        return None
+    minute = 60 * SECOND
+    return lengths[-1] / minute if measure == "length_last" else sum(lengths) / (len(runs) * minute)
 
 
 def midnight(text: str) -> int:

@@ -231,8 +231,8 @@ SPINE = pa.schema(
 HISTORY = pa.schema(
     {
         "row_id": pa.int64(), "as_of": pa.int64(), "event_type": pa.string(),
-        "event_time": pa.int64(), "local_day": pa.int32(), "attr_amount": MONEY,
-        "attr_product": pa.string(),
+        "event_time": pa.int64(), "local_day": pa.int32(), "local_hour": pa.int8(),
+        "attr_amount": MONEY, "attr_product": pa.string(),
     }
 )  # fmt: skip
 
@@ -277,6 +277,7 @@ def event(chance: random.Random, row: dict[str, Any]) -> dict[str, Any]:
         "event_type": chance.choice([*VOCABULARY.events, "other"]),
         "event_time": happened,
         "local_day": local_day(happened),
+        "local_hour": datetime.fromtimestamp(happened // 1_000_000, LONDON).hour,
         "attr_amount": chance.choice(AMOUNTS),
         "attr_product": chance.choice([None, *TEXTS]),
     }

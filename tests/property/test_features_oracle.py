@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from features.behavior.history import histories_of
 from features.behavior.live import Live
 from features.behavior.scene import People, scene_of
 from features.behavior.table import matrix_of, render
+from features.feature_settings import Family
 from features.identity.graph import NOBODY
 from features.time import parse_instant
 from pipelines.stages import Bench
@@ -27,6 +29,7 @@ SPRING = parse_instant("2024-03-30", BERLIN)
 """Midnight in Berlin; the day after has 23 hours."""
 HOUR = DAY // 24
 AMOUNTS = ["0", "0.1", "-2.5", "19.99", "0.00005", "1234567890123.4567", None]
+FAMILIES = list(get_args(Family))
 WINDOWS = ["1d", "2d", "10d"]
 PROFILE = {"country": ["FR", "DE", "NL", "de"], "age": ["7", "41.5", "-0.1"],
            "born": ["1970-01-01", "2001-12-31"], "vip": ["true", "False", "TRUE"]}  # fmt: skip
@@ -43,7 +46,7 @@ def history(rng: random.Random) -> list[Row]:
         moment = SPRING + rng.randrange(60) * 4 * HOUR + rng.choice([0, 0, 1, 2_500_000])
         late = rng.choice([None, None, None, moment + DAY, moment + 3 * DAY])
         what = rng.choice(["view", "view", "purchase"])
-        drawn = {"amount": rng.choice(AMOUNTS), "item": rng.choice(["a", "b", None])}
+        drawn = {"amount": rng.choice(AMOUNTS), "item": rng.choice(["a", "b", "c", None])}
         stated = {n: rng.choice(some) for n, some in PROFILE.items() if rng.random() < 0.2}
         rows.append(Row(who, moment, what, late, drawn, stated))
     return rows
@@ -80,7 +83,9 @@ def drawn(
 ) -> Iterator[Drawn]:
     rng = random.Random(request.param)
     rows = history(rng)
-    settings = {"time_zone": BERLIN, "features": {"windows": WINDOWS, "categories": 2}}
+    measured_of = {"windows": WINDOWS, "categories": 2, "families": FAMILIES, "session_gap": "4h",
+                   "identity_known": True}  # fmt: skip
+    settings = {"time_zone": BERLIN, "features": measured_of}
     with world(tmp_path_factory.mktemp("drawn"), rows, **settings) as bench:
         asked = [(rng.randrange(len(bench.graph.identities)), edges(rng, rows)) for _ in range(60)]
         keys, moments = (np.array(column) for column in zip(*asked, strict=True))

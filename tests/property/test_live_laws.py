@@ -33,11 +33,35 @@ MONEY = pa.decimal128(18, 4)
 TYPES = ("view", "buy", "other")
 WINDOWS = [Window.parse(text) for text in ("1h", "1d", "2d", "10d")]
 GAPS: tuple[d.GapMeasure, ...] = ("mean", "deviation", "last", "ratio")
+MEASURES: tuple[d.StatisticMeasure, ...] = ("mean", "min", "max")
+SESSION: tuple[d.SessionMeasure, ...] = ("length_mean", "length_last", "events_now")
+ENDS: tuple[d.End, ...] = ("first", "last")
+HOURS = Window.parse("4h")
 DEFINITIONS: tuple[d.Definition, ...] = (
     d.Tenure(),
     *(x for event in TYPES[:2] for x in (d.DaysSince(event), d.DaysSinceFirst(event))),
     *(kind(event, w) for event in TYPES[:2] for kind in (d.Count, d.ActiveDays) for w in WINDOWS),
     *(d.Sum("buy", "amount", window) for window in WINDOWS),
+    *(
+        d.Statistic("buy", "amount", measure, window)
+        for measure in MEASURES
+        for window in WINDOWS[1:]
+    ),
+    *(
+        d.ValueShare("buy", "item", value, at, window)
+        for window in WINDOWS[2:]
+        for at, value in enumerate(("a", "b", "zz", None))
+    ),
+    *(
+        d.ValueIs(end, "buy", "item", value, at)
+        for end in ENDS
+        for at, value in enumerate(("a", "b", None))
+    ),
+    *(d.HourShare("view", start, start + 8, WINDOWS[-1]) for start in (0, 8, 16)),
+    d.HourShare("buy", 1, 3, WINDOWS[1]),
+    *(d.WeekdayShare("view", day, WINDOWS[-1]) for day in range(1, 8)),
+    *(d.SessionCount(HOURS, ("view", "buy"), window) for window in WINDOWS),
+    *(d.Session(measure, HOURS, ("view", "buy")) for measure in SESSION),
     *(d.Distinct("buy", name, window) for name in ("item", "amount") for window in WINDOWS),
     *(d.Distinct("view", "item", window) for window in WINDOWS),
     *(d.Gap(event, measure) for event in TYPES[:2] for measure in GAPS),
@@ -47,6 +71,7 @@ DEFINITIONS: tuple[d.Definition, ...] = (
     *(d.CategoryIs("country", value, at) for at, value in enumerate(("FR", "DE", None))),
     *(d.CategoryIs("vip", value, at) for at, value in enumerate(("true", "false"), 1)),
     d.IdentityCount("cookie"),
+    d.IsKnown(("customer", "cookie")),
 )
 
 numbers = st.none() | st.decimals("-99999999999999.9999", "99999999999999.9999", places=4) | (
@@ -100,6 +125,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
             "profile_country": draw(st.sampled_from([None, "FR", "DE", "NL", ""])),
             "profile_vip": draw(st.sampled_from([None, True, False])),
             "identities_cookie": draw(st.integers(0, 3)),
+            "identities_customer": draw(st.integers(0, 1)),
         }
         for row in range(6)
     ]
@@ -109,6 +135,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
 SPINE = pa.schema({
     "row_id": pa.int64(), "as_of": pa.int64(), "profile_age": MONEY, "profile_born": pa.int64(),
     "profile_country": pa.string(), "profile_vip": pa.bool_(), "identities_cookie": pa.int64(),
+    "identities_customer": pa.int64(),
 })  # fmt: skip
 MEMBERS = pa.schema({"row_id": pa.int64(), "identity_key": pa.int64(), "as_of": pa.int64()})
 EVENTS = pa.schema({
@@ -140,6 +167,10 @@ def history_of(events: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> H
     mine = [event for event in events if event["identity_key"] == row["identity_key"]]
     table = pa.Table.from_pylist(mine, EVENTS)
     return replace(described_by(row), events=events_by_type(table))
+
+
+def test_every_kind_of_feature_is_compared() -> None:
+    assert {type(x) for x in DEFINITIONS} == set(d.Definition.__args__)
 
 
 @pytest.fixture(scope="module")

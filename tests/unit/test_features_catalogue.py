@@ -6,15 +6,17 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import ValidationError
 
 from features.behavior import definitions as d
 from features.behavior.catalogue import Behaviour, catalogue, from_json, observe, to_json
 from features.behavior.log import log_as_known
 from features.errors import SettingsError
-from features.settings import Features, Namespace
+from features.feature_settings import Family, Features
+from features.settings import Namespace
 from features.time import Window
 from pipelines.stages import Bench, plan_features
 from tests.worlds import Row, days, seen, world
@@ -25,6 +27,7 @@ BEHAVIOUR = Behaviour(
     events={"purchase": {"amount": "number", "item": "text"}, "view": {}},
     attributes={"age": "number", "born": "date", "country": "text", "vip": "boolean"},
     categories={"country": ["FR", "DE"], "vip": ["true", "false"]},
+    values={"purchase": {"item": ["tea", "cup"]}},
 )
 
 
@@ -50,8 +53,137 @@ def test_the_catalogue_is_complete_and_in_a_fixed_order() -> None:
     ]  # fmt: skip
 
 
+WHOLE = Features.model_validate(
+    {"windows": ["7d", "30d"], "families": get_args(Family), "session_gap": "30m",
+     "identity_known": True}
+)  # fmt: skip
+"""Every family, for every event type."""
+
+
+def test_families_add_what_they_measure() -> None:
+    added = {x.feature.name for x in catalogue(BEHAVIOUR, WHOLE, SPACES)} - {
+        x.feature.name for x in catalogue(BEHAVIOUR, WINDOWS, SPACES)
+    }
+    hours = [f"hours_{at}_{at + 6}" for at in (0, 6, 12, 18)]
+    clocks = [*hours, *(f"weekday_{day}" for day in range(1, 8))]
+    assert added == {
+        *(f"purchase_amount_{kind}_{w}" for kind in ("mean", "min", "max") for w in ("7d", "30d")),
+        *(f"purchase_item_share_{value}_30d" for value in ("1", "2", "other")),
+        *(f"{end}_purchase_item_is_{at}" for end in d.End.__args__ for at in ("1", "2", "other")),
+        *(f"{event}_{clock}_30d" for event in ("purchase", "view") for clock in clocks),
+        "session_count_7d", "session_count_30d",
+        "session_length_mean", "session_length_last", "session_events_now",
+        "identity_known",
+    }  # fmt: skip
+
+
+def test_families_and_windows_may_differ_by_event_type() -> None:
+    own = {"purchase": {"families": ["count", "mean"], "windows": ["90d"]},
+           "view": {"families": []}}  # fmt: skip
+    settings = Features.model_validate({"windows": ["7d"], "event_types": own})
+    assert [x.feature.name for x in catalogue(BEHAVIOUR, settings, ())][:3] == [
+        "tenure_days", "purchase_count_90d", "purchase_amount_mean_90d",
+    ]  # fmt: skip
+    unknown = Features.model_validate({"event_types": {"purchse": {"families": ["count"]}}})
+    with pytest.raises(SettingsError, match=r"event_types.*'purchse'.*Did you mean 'purchase'"):
+        catalogue(BEHAVIOUR, unknown, ())
+
+
+SYSTEM = {"view": {"by": "system"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "measured"),
+    [
+        ({}, ["purchase"]),
+        ({"max_event_types": 1}, ["purchase"]),
+        ({"events": ["view"]}, ["view"]),
+        (
+            {"event_types": {"view": {"by": "system", "families": ["recency"]}}},
+            ["purchase", "view"],
+        ),
+    ],
+)
+def test_what_is_done_to_a_person_is_measured_only_where_it_is_named(
+    changes: dict[str, Any], measured: list[str]
+) -> None:
+    settings = Features.model_validate({"event_types": SYSTEM, "session_gap": "1h"} | changes)
+    listed = catalogue(BEHAVIOUR, settings, ())
+    assert [x.event for x in listed if isinstance(x, d.DaysSince)] == measured
+    sessions = {x.events for x in listed if isinstance(x, d.Session)}
+    assert sessions == ({("purchase",)} if "purchase" in measured else set())
+
+
+OWN: list[tuple[dict[str, Any], str]] = [
+    ({"kind": "count", "event": "view", "window": "3d"}, "view_count_3d"),
+    ({"kind": "active_days", "event": "view", "window": "3d"}, "view_active_days_3d"),
+    ({"kind": "sum", "event": "purchase", "attribute": "amount", "window": "3d"},
+     "purchase_amount_sum_3d"),
+    ({"kind": "max", "event": "purchase", "attribute": "amount", "window": "3d"},
+     "purchase_amount_max_3d"),
+    ({"kind": "distinct", "event": "purchase", "attribute": "amount", "window": "3d"},
+     "purchase_amount_distinct_3d"),
+    ({"kind": "share", "event": "purchase", "attribute": "item", "value": "Red Shoe",
+      "window": "3d"},
+     "purchase_item_share_red_shoe_3d"),
+    ({"kind": "trend", "event": "view", "window": "3d", "against": "9d"}, "view_trend_3d_9d"),
+    ({"kind": "hours", "event": "view", "start": 18, "end": 24, "window": "9d"},
+     "view_hours_18_24_9d"),
+    ({"kind": "weekday", "event": "view", "weekday": 7, "window": "9d"}, "view_weekday_7_9d"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("own", "name"), OWN)
+def test_a_project_has_features_of_its_own(own: dict[str, Any], name: str) -> None:
+    plain = catalogue(BEHAVIOUR, Features(), SPACES)
+    more = catalogue(BEHAVIOUR, Features.model_validate({"own": [own, own]}), SPACES)
+    assert more[: len(plain)] == plain
+    assert [x.feature.name for x in more[len(plain) :]] == [name]
+
+
+def test_an_own_feature_that_is_there_already_is_there_once() -> None:
+    own = {"kind": "count", "event": "view", "window": "7d"}
+    assert catalogue(BEHAVIOUR, Features.model_validate({"own": [own]}), ()) == catalogue(
+        BEHAVIOUR, Features(), ()
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"kind": "count", "event": "vew", "window": "3d"}, r"'vew'.*Did you mean 'view'"),
+        ({"kind": "sum", "event": "purchase", "attribute": "amont", "window": "3d"},
+         r"no attribute 'amont'.*Did you mean 'amount'"),
+        ({"kind": "sum", "event": "purchase", "attribute": "item", "window": "3d"},
+         "item of purchase is a text, and sum is of a number"),
+        ({"kind": "share", "event": "purchase", "attribute": "amount", "value": "1",
+          "window": "3d"},
+         "amount of purchase is a number, and share is of a text"),
+    ],
+)  # fmt: skip
+def test_an_own_feature_of_what_is_not_there_is_refused(own: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        catalogue(BEHAVIOUR, Features.model_validate({"own": [own]}), ())
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"kind": "count", "event": "view"}, "kind count has the keys window: window"),
+        ({"kind": "count", "event": "view", "window": "3d", "value": "x"}, "window: value"),
+        ({"kind": "trend", "event": "view", "window": "3d", "against": "3d"}, "no longer than"),
+        ({"kind": "hours", "event": "view", "start": 9, "end": 9, "window": "3d"}, "not after"),
+        ({"kind": "hours", "event": "view", "start": 9, "end": 25, "window": "3d"}, "24"),
+        ({"kind": "median", "event": "view", "window": "3d"}, "kind"),
+    ],
+)
+def test_an_own_feature_has_the_keys_of_its_kind(own: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Features.model_validate({"own": [own]})
+
+
 def test_every_feature_is_described() -> None:
-    listed = [x.feature for x in catalogue(BEHAVIOUR, WINDOWS, SPACES)]
+    listed = [x.feature for x in catalogue(BEHAVIOUR, WHOLE, SPACES)]
     for part in ("name", "label"):
         said = [getattr(feature, part) for feature in listed]
         assert len(set(said)) == len(said)
@@ -66,7 +198,7 @@ def test_every_feature_is_described() -> None:
 
 
 def test_definitions_survive_json() -> None:
-    listed = catalogue(BEHAVIOUR, WINDOWS, SPACES)
+    listed = catalogue(BEHAVIOUR, WHOLE, SPACES)
     assert {type(x) for x in listed} == set(d.Definition.__args__)
     written = json.dumps([to_json(x) for x in listed])
     assert tuple(from_json(raw) for raw in json.loads(written)) == listed
@@ -110,6 +242,27 @@ def test_categories_are_the_most_frequent_values_known(tmp_path: Path) -> None:
             for as_of in (days(1), days(9), days(9) + 1)
         ]
     assert seen_at == [{"country": ["NL"]}, {"country": ["FR", "DE"]}, {"country": ["ZZ", "FR"]}]
+
+
+def test_values_of_events_are_the_most_frequent_known(tmp_path: Path) -> None:
+    def bought(moment: int, item: str | None, event: str = "buy", late: int = 0) -> Row:
+        received = days(late) if late else None
+        return Row({"cookie": "c"}, days(moment), event, received, {"item": item})
+
+    rows = [bought(n, item) for n, item in enumerate(["tea", "cup", "cup", None, "ink"])]
+    rows += [bought(5, "ink", "view"), bought(1, "zz", late=8), bought(2, "zz", late=8)]
+    rows += [bought(3, "zz", late=8)]
+    settings = Features.model_validate(
+        {"categories": 2, "event_types": {"buy": {"families": ["last"]}}}
+    )
+    with world(tmp_path, rows) as bench:
+        at = [observe(bench.engine, bench.log, settings, moment) for moment in (days(8), days(9))]
+        plain = observe(bench.engine, bench.log, Features(), days(9))
+    assert [found.values for found in at] == [
+        {"buy": {"item": ["cup", "ink"]}}, {"buy": {"item": ["zz", "cup"]}},
+    ]  # fmt: skip
+    assert at[0].category_lists == {"buy.item": ["cup", "ink"]}
+    assert plain.values == {}
 
 
 def test_a_boolean_is_two_values_however_written(tmp_path: Path) -> None:
