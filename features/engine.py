@@ -50,7 +50,9 @@ class Engine:
         self.backend = ibis.duckdb.connect(
             threads=threads, memory_limit=memory_limit, temp_directory=str(temporary)
         )
-        self.run("set enable_progress_bar = false")
+        # In a notebook without widgets there is none, and turning it off is refused.
+        if self.backend.raw_sql("select current_setting('enable_progress_bar')").fetchone()[0]:
+            self.run("set enable_progress_bar = false")
         self.run("set TimeZone = 'UTC'")
         self._views = 0
         self._held: set[str] = set()
