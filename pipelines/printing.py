@@ -290,10 +290,8 @@ def print_person(found: dict[str, Any]) -> None:
             f"{score['probability']:.3f}, percentile {score['percentile']}"
         )
         for factor in score["factors"][:5]:
-            value = "never" if factor["value"] is None else f"{factor['value']:g}"
-            page.print(
-                f"  {factor['direction']} ({factor['importance']}): {factor['label']}: {value}"
-            )
+            said = f"{escape(factor['label'])}: {escape(factor['value_text'])}"
+            page.print(f"  {factor['direction']} ({factor['importance']}): {said}")
     page.print(f"{len(found['identities'])} identities")
     for link in found["links"][:SHOWN_LINKS]:
         a, b = link["identities"]

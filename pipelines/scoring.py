@@ -25,7 +25,7 @@ from training.drift import drifts
 
 SCORES, FACTORS = "scores", "factors"
 BUCKET_FACTORS, BUCKET_VALUES = "bucket_factors", "bucket_values"
-SCORES_VERSION = 3
+SCORES_VERSION = 4
 DRIFT = "drift.json"
 """File beside the scores: how far each feature and the score are from the model's reference."""
 
@@ -39,7 +39,7 @@ SCORE_SCHEMA = pa.schema(
 FACTOR_SCHEMA = pa.schema(
     [("goal", pa.string()), ("profile_id", pa.string()), ("profile_key", pa.int64()),
      ("rank", pa.int8()), ("code", pa.string()), ("label", pa.string()), ("value", pa.float64()),
-     ("direction", pa.string()), ("contribution", pa.float64()),
+     ("value_text", pa.string()), ("direction", pa.string()), ("contribution", pa.float64()),
      ("importance_share", pa.float64()), ("importance", pa.string())]
 )  # fmt: skip
 GOAL = pa.field("goal", pa.string())

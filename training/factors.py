@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from features.behavior.definitions import Feature
 from training.errors import ColumnsDiffer, NotAdditive
+from training.wording import as_shown, said_value, said_values
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -89,6 +90,7 @@ class Factors:
                 "code": pa.array([each.code for each in self.reasons], pa.string()).take(reason),
                 "label": pa.array(words, pa.string()).take(word),
                 "value": pa.array(value, pa.float64(), mask=~np.isfinite(value)),
+                "value_text": said_values(self.features, column, value),
                 "direction": pa.array(DIRECTIONS).take((contribution > 0).astype(np.int64)),
                 "contribution": pa.array(contribution, pa.float64()),
                 "importance_share": pa.array(share, pa.float64()),
@@ -109,11 +111,17 @@ class Factors:
             "code": reason.code,
             "label": reason.label if column < 0 else self.features[column].label,
             "value": value if np.isfinite(value) else None,
+            "value_text": self._said(column, value),
             "direction": "raises" if contribution > 0 else "lowers",
             "contribution": contribution,
             "importance_share": share,
             "importance": str(IMPORTANCES[level_of(np.asarray(share))]),
         }
+
+    def _said(self, column: int, value: float) -> str:
+        if column < 0:
+            return "unknown"
+        return said_value(self.features[column], float(as_shown(np.float64(value))))
 
 
 @dataclass(frozen=True, eq=False)

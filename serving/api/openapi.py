@@ -144,6 +144,7 @@ def _score() -> Schema:
         code=text,
         label=text,
         value=_or_null("number"),
+        value_text=text,
         direction={"enum": ["raises", "lowers"]},
         contribution={"type": "number"},
         importance_share={"type": "number"},

@@ -30,7 +30,7 @@ FieldKind = Literal[
     "profile_id", "identity", "profile", "measure", "score", "factor", "segment", "as_of"
 ]  # fmt: skip
 SCORE_PARTS = ("score", "probability", "percentile", "bucket", "status")
-FACTOR_PARTS = ("label", "code", "value", "direction")
+FACTOR_PARTS = ("label", "code", "value", "value_text", "direction")
 RANKS = range(1, 11)
 
 

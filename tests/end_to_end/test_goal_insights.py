@@ -1,8 +1,13 @@
 """`likelier goals`: what moves each bucket, held to the published reasons of every person."""
 
+import lightgbm
+import numpy as np
 import pytest
 
-from tests.end_to_end.shops import likelier, table
+from pipelines.changing import Scored
+from pipelines.workspace import Workspace
+from tests.end_to_end.shops import likelier, store_of, table
+from training.bundle import Bundle
 
 
 @pytest.mark.parametrize("goal", ["churn", "conversion"])
@@ -41,6 +46,22 @@ def test_a_goal_there_is_not(shop):
     assert ended.code == 1
     assert ended.json["error"]["code"] == "unknown_goal"
     assert "churn" in ended.json["error"]["hint"]
+
+
+@pytest.mark.parametrize("goal", ["churn", "conversion"])
+def test_published_reasons_are_lightgbms_own(shop, goal):
+    store = store_of(shop)
+    manifest = store.require_current()
+    bundle = Bundle.load(store.root / "models" / goal / manifest.models[goal])
+    run = Scored.read(Workspace.open(shop), manifest, goal)
+    matrix, missing = run.matrix(bundle)
+    assert missing == []
+    wanted = lightgbm.Booster(model_str=bundle.trees.text).predict(matrix, pred_contrib=True)
+    assert bundle.trees.explained_by is not None
+    found = bundle.trees.contributions(matrix)
+    assert np.abs(found - wanted).max() < 1e-9
+    published = table(shop, "scores", "scores").query("goal == @goal").sort_values("profile_key")
+    assert np.abs(found.sum(axis=1) - published["margin"].to_numpy()).max() < 1e-9
 
 
 # Why did it change --------------------------------------------------------------------------------

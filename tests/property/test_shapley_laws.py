@@ -10,18 +10,24 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from training import shapley
-from training.booster import Trees
+from training.booster import BoosterParams, Trees
+from training.nulls import with_null_branches
 from training.shapley import ShapleyTables
 
-READS = {"none": {"use_missing": False}, "zero": {"zero_as_missing": True}, "nan": {}}
-"""The settings that make trees read null as 0, 0 as null, or null as itself."""
+READS = {
+    "none": {"use_missing": False}, "zero": {"zero_as_missing": True}, "nan": {}, "branched": {},
+}  # fmt: skip
+"""The settings that make trees read null as 0, 0 as null, or null as itself.
+
+Branched: trees that saw no null in training and were given branches for it afterwards.
+"""
 ZERO = float(np.float32(1e-35))
 EDGES = [0.0, -0.0, ZERO, -ZERO, 1e-36, 2e-35, 5e-324, 1e308, np.inf, -np.inf, np.nan, 0.5, 1.0]
 
 
 @dataclass(frozen=True)
 class Model:
-    """Trees grown to a depth on so many columns, reading null in one of three ways."""
+    """Trees grown to a depth on so many columns, reading null in one of four ways."""
 
     depth: int
     columns: int
@@ -45,8 +51,11 @@ class Model:
             "bagging_fraction": 0.7, "bagging_freq": 1, "learning_rate": 0.3,
         }  # fmt: skip
         settings = grow | READS[self.reads]
+        if self.reads == "branched":
+            matrix = np.where(np.isnan(matrix), 0.7, matrix)
         booster = lightgbm.train(settings, lightgbm.Dataset(matrix, label, params=settings), 6)
-        return Trees(booster.model_to_string(), threads=2)
+        text = booster.model_to_string()
+        return Trees(with_null_branches(text) if self.reads == "branched" else text, threads=2)
 
 
 MODELS = st.builds(
@@ -82,6 +91,38 @@ def test_contributions_are_lightgbms_own(model):
     found, wanted = trees.contributions(matrix), by_lightgbm(trees, matrix)
     assert np.abs(found - wanted).max() < 1e-9
     assert np.abs(found.sum(axis=1) - trees.margin(matrix)).max() < 1e-9
+
+
+@pytest.mark.parametrize("reads", sorted(READS))
+@pytest.mark.parametrize("depth", range(1, 11))
+def test_every_depth_and_every_reading_of_null(depth, reads):
+    model = Model(depth, 6, reads, seed=depth)
+    trees = model.grown()
+    matrix = near_thresholds(trees, model.data())
+    assert np.isnan(matrix).any()
+    assert np.isinf(matrix).any()
+    assert trees.explained_by is not None
+    assert trees.explained_by.deepest == depth
+    found = trees.contributions(matrix)
+    assert np.abs(found - by_lightgbm(trees, matrix)).max() < 1e-9
+
+
+@pytest.mark.parametrize("depth", range(1, 7))
+@pytest.mark.parametrize("monotone", [None, (1, 0, -1, 0)])
+def test_trees_as_the_project_grows_them(depth, monotone):
+    model = Model(depth, 4, "nan", seed=depth)
+    matrix = model.data(900)
+    matrix[:, 1] = np.nan_to_num(matrix[:, 1], nan=2.0)  # Null is new to this column.
+    label = (np.nan_to_num(matrix).clip(-3, 3).sum(axis=1) > 1).astype(np.int8)
+    names = [f"column_{place}" for place in range(4)]
+    params = BoosterParams(max_depth=depth, num_leaves=31, num_threads=1)
+    trees = Trees.fit(matrix, label, names, params, 40, monotone=monotone)
+    asked = model.data(900)[::-1]
+    assert np.isnan(asked[:, 1]).any()
+    assert trees.explained_by is not None
+    found = trees.contributions(asked)
+    assert np.abs(found - by_lightgbm(trees, asked)).max() < 1e-9
+    assert np.abs(found.sum(axis=1) - trees.margin(asked)).max() < 1e-9
 
 
 @settings(max_examples=30, deadline=None)

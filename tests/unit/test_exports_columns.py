@@ -66,8 +66,8 @@ def test_a_column_is_read(text: str, field: Field) -> None:
 
 
 def test_everything_that_may_be_named_is_listed() -> None:
-    # 3 of the build, 2 namespaces, 1 attribute, 1 measure; 5 parts of a score; 10 ranks of 4 parts
-    assert len(available(project())) == 3 + 2 + 1 + 1 + 5 + 40
+    # 3 of the build, 2 namespaces, 1 attribute, 1 measure; 5 parts of a score; 10 ranks of 5 parts
+    assert len(available(project())) == 3 + 2 + 1 + 1 + 5 + 50
 
 
 @pytest.mark.parametrize(

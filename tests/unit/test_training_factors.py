@@ -39,12 +39,14 @@ def test_windows_are_one_reason_named_by_the_column_that_counts_most():
         "code": "purchase_count",
         "label": "Number of purchase events in the last 30 days",
         "value": 4.0,
+        "value_text": "4 events",
         "direction": "raises",
         "contribution": 0.75,
         "importance_share": 0.5,
         "importance": "high",
     }
     assert (second["code"], second["value"]) == ("days_since_purchase", None)
+    assert second["value_text"] == "never"
     assert (second["direction"], second["importance_share"]) == ("lowers", 0.5 / 1.5)
     assert (third["label"], third["value"]) == ("Country is France", 1.0)
     assert (third["contribution"], third["importance"]) == (0.25, "medium")
@@ -68,6 +70,7 @@ def test_an_unknown_attribute_carries_its_own_label_and_no_value():
     contributions = np.array([[0.0, 0.0, 0.0, 0.3, 0.1, -1.0]])
     (found,) = explain(contributions, MATRIX[2:], FEATURES).of(0)
     assert (found["label"], found["value"]) == ("Country", None)
+    assert found["value_text"] == "unknown"
 
 
 def test_what_contributes_nothing_is_left_out():
@@ -115,7 +118,8 @@ def test_the_table_says_what_the_single_answers_say():
 def test_the_table_states_its_types_even_when_empty():
     table = explain(CONTRIBUTIONS[:0], MATRIX[:0], FEATURES).table()
     assert [str(field.type) for field in table.schema] == [
-        "int64", "int8", "string", "string", "double", "string", "double", "double", "string",
+        "int64", "int8", "string", "string", "double", "string", "string", "double", "double",
+        "string",
     ]  # fmt: skip
 
 

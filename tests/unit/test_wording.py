@@ -1,10 +1,13 @@
 """Values in words: every unit, and what null means."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.behavior import definitions as d
 from features.time import Window
-from training.wording import said_number, said_value
+from training.wording import as_shown, said_number, said_value, said_values
 
 WEEK, QUARTER = Window.parse("7d"), Window.parse("90d")
 
@@ -50,3 +53,31 @@ def test_a_value_is_said_with_its_unit(definition, value, said):
 )  # fmt: skip
 def test_a_number_has_about_three_digits(value, said):
     assert said_number(value) == said
+
+
+COLUMNS = (
+    d.Count("purchase", WEEK).feature,
+    d.DaysSince("purchase").feature,
+    d.DaysSinceAttribute("birth_date").feature,
+    d.CategoryIs("country", "France", 1).feature,
+    d.Gap("purchase", "ratio").feature,
+)
+VALUES = st.one_of(st.floats(), st.floats(-1_000, 1_000), st.integers(0, 9).map(float))
+
+
+@given(st.lists(st.tuples(st.integers(-1, len(COLUMNS) - 1), VALUES), max_size=30))
+def test_many_values_are_said_as_each_is(pairs):
+    column = np.array([column for column, _ in pairs], dtype=np.int64)
+    value = np.array([value for _, value in pairs], dtype=np.float64)
+    wanted = [
+        "unknown" if column < 0 else said_value(COLUMNS[column], float(as_shown(np.float64(value))))
+        for column, value in pairs
+    ]
+    assert said_values(COLUMNS, column, value).to_pylist() == wanted
+
+
+@given(st.floats(-1e6, 1e6))
+def test_what_is_shown_of_a_number_is_the_number(value):
+    assert float(said_number(float(as_shown(np.float64(value)))).replace(",", "")) == pytest.approx(
+        value, rel=0.05, abs=0
+    )
