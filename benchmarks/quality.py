@@ -3,8 +3,9 @@
     DATA=../shared/data python benchmarks/quality.py [SET...]
 
 Per set, on the same rows, features and folds: our AUC with its 95% interval, a plain LightGBM (all
-defaults), the simple baseline (days since the last purchase; logistic regression where rows have no
-time) and the published figures. `ece` is over all evaluated rows, `worst` that of the worst fold.
+defaults), the simple baseline (the best of recency, RFM and BG/NBD; logistic regression where rows
+have no time) and the published figures. `ece` is over all evaluated rows, `worst` that of the worst
+fold.
 
 Every fold is trained, its number of trees chosen and its probabilities calibrated inside its
 training part alone. Nothing is fitted to these sets. The last line is JSON.

@@ -36,7 +36,6 @@ from pipelines.stages import (
 )
 from pipelines.workspace import Workspace
 from serving.scorer import UnknownGoal
-from training.baselines import RecencyBaseline
 from training.bundle import Scored
 from training.dataset import Dataset
 from training.evaluation import evaluate
@@ -73,16 +72,20 @@ class Backtest:
     def figures(self) -> dict[str, Any]:
         """Return the figures that `likelier backtest` prints, JSON-ready."""
         bundle, scored = self.trained.bundle, self.scored
-        recency = self.dataset.position(self.goal.recency)
-        baseline = RecencyBaseline.fit(self.dataset.matrix[:, recency], self.dataset.label)
-        days = baseline.rank(self.people.matrix[:, recency])
+        rules, matrix = self.trained.rules, self.people.matrix
         found = evaluate(
-            self.happened, scored.probability, scored.margin, days, person=self.people.profile_key
+            self.happened,
+            scored.probability,
+            scored.margin,
+            rules.best.rank(matrix),
+            person=self.people.profile_key,
         )
         return {
             "goal": self.goal.name,
             "as_of": time.format_instant(self.as_of),
             **found.metrics(),
+            **rules.aucs(self.happened, matrix),
+            "baseline": rules.best.rule,
             "population": found.population,
             "positives": found.positives,
             "features": len(bundle.names),

@@ -24,6 +24,7 @@ from pipelines.stages import (
     event_feature_table,
     feature_table,
 )
+from training.baselines import EventColumns
 from training.booster import BoosterParams
 from training.bundle import Bundle
 from training.charts import report_html
@@ -168,7 +169,7 @@ def task_of(bench: Bench, plan: Plan, goal: CompiledGoal) -> TrainingTask:
         as_of=plan.as_of,
         outcome_window=settings.outcome_window,
         gap=settings.gap,
-        recency_column=goal.recency,
+        event_columns=EventColumns.of(goal.event, plan.definitions),
         definitions=plan.manifest,
         categories=plan.behaviour.category_lists,
         fewest_people=settings.min_people,
@@ -238,6 +239,7 @@ def _facts(trained: Trained) -> dict[str, Any]:
     found = {
         "version": trained.bundle.version,
         "serves": trained.bundle.serves,
+        "baseline": trained.rules.best.name,
         "metrics": trained.bundle.metrics,
         "trained_on": trained.bundle.trained_on,
         "summary": list(trained.summary),
@@ -257,7 +259,11 @@ def _register(bench: Bench, trained: Trained, page: str) -> dict[str, str]:
         trained.params,
         bundle.metrics,
         page,
-        {"serves": bundle.serves, "protocol": trained.roles.protocol},
+        {
+            "serves": bundle.serves,
+            "baseline": trained.rules.best.rule,
+            "protocol": trained.roles.protocol,
+        },
     )
     return {"name": found.name, "version": str(found.version), "run_id": found.run_id}
 

@@ -154,7 +154,7 @@ def said_change(row: Mapping[str, Any]) -> str:
 def _print_goals(goals: dict[str, Any]) -> None:
     if not goals:
         return
-    table = Table("goal", "serves", "AUC (95%)", "recency AUC", "ECE", "served", "scored", "low",
+    table = Table("goal", "serves", "AUC (95%)", "baseline", "ECE", "served", "scored", "low",
                   "medium", "high",
                   title="Models, on people and a time they were not fitted to")  # fmt: skip
     for name, found in goals.items():
@@ -162,7 +162,7 @@ def _print_goals(goals: dict[str, Any]) -> None:
         table.add_row(
             name, found["serves"],
             f"{metrics['auc']:.3f} ({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f})",
-            f"{metrics['baseline_auc']:.3f}", f"{metrics['ece']:.3f}",
+            f"{metrics['baseline_auc']:.3f} {found['baseline']}", f"{metrics['ece']:.3f}",
             f"{metrics['served_ece']:.3f}", f"{found['scored']['people']:,}",
             *(f"{buckets[bucket]:,}" for bucket in ("low", "medium", "high")),
         )  # fmt: skip

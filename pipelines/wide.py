@@ -142,7 +142,11 @@ def _register(workspace: Workspace, trained: Trained, folder: Path) -> Registere
         trained.params,
         bundle.metrics,
         report_html(trained.report),
-        {"serves": bundle.serves, "protocol": trained.roles.protocol},
+        {
+            "serves": bundle.serves,
+            "baseline": trained.rules.best.rule,
+            "protocol": trained.roles.protocol,
+        },
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from features.time import Window, format_instant
+from training.baselines import NAMES, Baseline
 from training.bundle import Bundle
 from training.evaluation import Evaluation
 from training.split import Roles
@@ -14,18 +15,23 @@ POOR_CALIBRATION = 0.05
 FEW_OUTCOMES = 50
 
 
-def summary(bundle: Bundle, found: Evaluation, served: Evaluation, roles: Roles) -> tuple[str, ...]:
-    """Say what was trained and how good it is; `served` is of the curve that serves."""
+def summary(
+    bundle: Bundle, found: Evaluation, served: Evaluation, simple: Baseline, roles: Roles
+) -> tuple[str, ...]:
+    """Say what was trained and how good it is.
+
+    `served` is of the curve that serves; `simple` the rule to beat.
+    """
     low, high = found.intervals.headline["auc"]
-    alone = "Recency" if bundle.outcome_window else "The best single column"
-    what = "The model" if bundle.serves == "model" else f"{alone} alone"
+    alone = f"{simple.name[0].upper()}{simple.name[1:]}"
+    what = "The model" if bundle.serves == "model" else f"{alone} alone, as trees,"
     return (
         f"{bundle.goal} ({bundle.kind}) as of {format_instant(bundle.as_of)}: the chance "
         f"{_of_what(bundle)}. {found.positive_rate:.1%} of {found.population:,} people "
         "evaluated had the outcome.",
         f"{what} ranks someone with the outcome above someone without {found.auc:.1%} of the time "
-        f"(95% interval {low:.1%} to {high:.1%}); {_simple(bundle)} alone manages "
-        f"{found.baseline_auc or 0.5:.1%}.",
+        f"(95% interval {low:.1%} to {high:.1%}); {simple.name} alone manages "
+        f"{found.baseline_auc or 0.5:.1%}.{_others(bundle, simple)}",
         f"The likeliest tenth has {found.lift_at_10:.1f} times the average rate{_range(found)}.",
         f"Before their outcomes were known, the mean prediction was {_mean(found)}. The curve that "
         "serves has learnt from these outcomes too; for people left out of it the mean is "
@@ -53,22 +59,41 @@ def _of_what(bundle: Bundle) -> str:
     return f"that it happens within {Window.parse(bundle.outcome_window).words}"
 
 
-def _simple(bundle: Bundle) -> str:
-    """Say what the baseline ranks by."""
-    return "days since the last time" if bundle.outcome_window else "the best single column"
+def _others(bundle: Bundle, simple: Baseline) -> str:
+    """Say what the other rules manage, where there are any."""
+    aucs = {name: bundle.metrics.get(f"baseline_{rule}_auc") for rule, name in NAMES.items()}
+    others = [f"{name} {auc:.1%}" for name, auc in aucs.items() if auc and name != simple.name]
+    if not others:
+        return ""
+    return f" It is the rule that ranked best before the evaluation; {', '.join(others)}."
 
 
-def warnings_of(bundle: Bundle, found: Evaluation, roles: Roles, eligible: int) -> tuple[str, ...]:
+def warnings_of(
+    bundle: Bundle, found: Evaluation, simple: Baseline, roles: Roles, eligible: int
+) -> tuple[str, ...]:
     """Say what a reader must know before trusting the figures; `eligible` people were scored."""
-    return tuple(_warnings(bundle, found, roles, eligible))
+    return (
+        *_beside(bundle, found, simple),
+        *_warnings(found, roles, eligible),
+    )
 
 
-def _warnings(bundle: Bundle, found: Evaluation, roles: Roles, eligible: int) -> Iterator[str]:
+def _beside(bundle: Bundle, found: Evaluation, simple: Baseline) -> Iterator[str]:
     if bundle.serves == "baseline":
         yield (
-            f"The model (AUC {bundle.metrics['model_auc']:.3f}) does not beat {_simple(bundle)} "
+            f"The model (AUC {bundle.metrics['model_auc']:.3f}) does not beat {simple.name} "
             f"alone (AUC {found.baseline_auc:.3f}) on the same people, so that is served."
         )
+        return
+    low, high = found.intervals.headline["auc_over_baseline"]
+    if low <= 0:
+        yield (
+            f"The model's AUC is {found.auc_over_baseline or 0:.3f} above that of {simple.name} "
+            f"alone, which may be chance ({low:+.3f} to {high:+.3f})."
+        )
+
+
+def _warnings(found: Evaluation, roles: Roles, eligible: int) -> Iterator[str]:
     if roles.protocol == "person_hash":
         yield roles.note
     if found.auc > SUSPICIOUS_AUC:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.time import Window
-from training.baselines import RecencyBaseline, baseline_params, best_column
+from training.baselines import EventColumns, Rules, baseline_params
 from training.booster import BoosterParams, Trees, choose_rounds
 from training.bucket_charts import bucket_charts
 from training.bucket_factors import bucket_insights
@@ -37,13 +37,13 @@ EXPLAINED_SAMPLE = 2_000
 class TrainingTask:
     """What to train: the goal's facts, and what the bundle must carry.
 
-    `as_of` is the run's moment in microseconds. `recency_column` names the days-since feature of
-    the outcome's event. Both it and the outcome window are None where rows have no time: people are
-    split, and the baseline is the column that alone ranks the fit rows best. `definitions` (one per
-    feature, in order) and `categories` are opaque JSON for the bundle. `fewest_people` is needed
-    with, and without, the outcome. `notes` are sentences about the rows, for the summary;
-    `cautions` those that belong among the warnings. `allow` is the features, or reasons, that may
-    tell the outcome, to why that is right.
+    `as_of` is the run's moment in microseconds. `event_columns` names the features of the outcome's
+    event that simple rules read. They and the outcome window are None where rows have no time:
+    people are split, and the baseline is the column that alone ranks the fit rows best.
+    `definitions` (one per feature, in order) and `categories` are opaque JSON for the bundle.
+    `fewest_people` is needed with, and without, the outcome. `notes` are sentences about the rows,
+    for the summary; `cautions` those that belong among the warnings. `allow` is the features, or
+    reasons, that may tell the outcome, to why that is right.
     """
 
     goal: str
@@ -52,7 +52,7 @@ class TrainingTask:
     as_of: int
     outcome_window: Window | None
     gap: Window | None
-    recency_column: str | None
+    event_columns: EventColumns | None
     definitions: list[Any] = field(default_factory=list)
     categories: Any = None
     fewest_people: int = FEWEST_PEOPLE
@@ -69,14 +69,16 @@ class Trained:
     the fit rows and the curve of the calibration rows. `served` is of the same trees and people
     under the curve that serves, which has learnt from these outcomes too: each person is judged by
     a curve that did not see them. `outdone` is the model's own evaluation when the baseline serves
-    in its place. `population` is the reference population scored by the bundle; `buckets` what
-    moves a sample of it (`bucket_factors.insights`).
+    in its place; `rules` are the simple ones that were offered. `population` is the reference
+    population scored by the bundle; `buckets` what moves a sample of it
+    (`bucket_factors.insights`).
     """
 
     bundle: Bundle
     evaluation: Evaluation
     served: Evaluation
     outdone: Evaluation | None
+    rules: Rules
     roles: Roles
     population: Scored
     importance: dict[str, float]
@@ -126,7 +128,7 @@ class _Candidate:
 
     @property
     def beats_baseline(self) -> bool:
-        """Whether it ranks the evaluation rows strictly better than recency."""
+        """Whether it ranks the evaluation rows strictly better than the baseline."""
         return self.evaluation.auc > (self.evaluation.baseline_auc or 0.0)
 
 
@@ -140,19 +142,23 @@ def train(
     """Train `task` on labelled rows and score `population` as the reference.
 
     `population` is (people, features): everyone eligible at the run's as_of; when empty, the
-    evaluation rows stand in, with a warning. The recency baseline is served when the model does not
+    evaluation rows stand in, with a warning. The best simple rule is served when the model does not
     rank better on the evaluation rows. Suspected leaks come first among the warnings. Raises
     `OneClassError`, `TooFewExamples`, `UnknownFeature`, `LeakFound`.
     """
     params = (params or BoosterParams()).settled(len(dataset.label))
     say = progress or (lambda message: None)
-    if task.recency_column is not None:
-        dataset.position(task.recency_column)
+    if task.event_columns is not None:
+        dataset.position(task.event_columns.recency)
     where = task.goal if task.basis == "table" else f"goals.{task.goal}"
     Examples.of(dataset.label, dataset.person).require(task.fewest_people, where)
     suspects = check_alone(dataset, task.allow, task.goal)
     roles = _roles(dataset, task)
-    model_recipe, recency_recipe = _recipes(dataset, roles, task, params)
+    rules = Rules.of(
+        dataset.rows(roles.fit), dataset.rows(roles.calibrate),
+        task.event_columns, task.outcome_window, task.gap,
+    )  # fmt: skip
+    model_recipe, simple_recipe = _recipes(dataset, rules, params)
     say(f"Fitting on {int(roles.fit.sum())} rows")
     model = _fit(model_recipe, roles)
     suspects += drops(
@@ -160,12 +166,12 @@ def train(
     )  # fmt: skip
     chosen = model
     if not model.beats_baseline:
-        simple = "recency" if task.recency_column else "the best single column"
+        simple = rules.best.name
         say(f"The model does not beat {simple}: fitting {simple} alone")
-        chosen = _fit(recency_recipe, roles)
+        chosen = _fit(simple_recipe, roles)
     say(f"Fitting {chosen.rounds} trees on all {len(dataset.label)} rows")
-    bundle, matrix = _bundle(dataset, population, task, roles, chosen, model)
-    trained = _trained(bundle, matrix, len(population), task, roles, chosen, model)
+    bundle, matrix = _bundle(dataset, population, task, roles, rules, chosen, model)
+    trained = _trained(bundle, matrix, len(population), task, roles, rules, chosen, model)
     return replace(trained, warnings=(*(each.words for each in suspects), *trained.warnings))
 
 
@@ -176,24 +182,15 @@ def _roles(dataset: Dataset, task: TrainingTask) -> Roles:
     return split(dataset, task.outcome_window, task.gap, width)
 
 
-def _recipes(
-    dataset: Dataset, roles: Roles, task: TrainingTask, params: BoosterParams
-) -> tuple[_Recipe, _Recipe]:
-    """Return the model's recipe and that of its baseline alone, learnt on the fit rows."""
-    if task.recency_column is None:
-        column = best_column(dataset.matrix[roles.fit], dataset.label[roles.fit])
-    else:
-        column = dataset.position(task.recency_column)
-    days = dataset.matrix[:, column]
-    recency = RecencyBaseline.fit(days[roles.fit], dataset.label[roles.fit])
-    rank = recency.rank(days)
-    alone = replace(
-        dataset, features=(dataset.features[column],), matrix=dataset.matrix[:, [column]]
-    )  # fmt: skip
-    small = baseline_params(params)
+def _recipes(dataset: Dataset, rules: Rules, params: BoosterParams) -> tuple[_Recipe, _Recipe]:
+    """Return the model's recipe and that of its baseline alone."""
+    simple, rank = rules.best, rules.best.rank(dataset.matrix)
+    places = list(simple.columns)
+    features = tuple(dataset.features[place] for place in places)
+    alone = replace(dataset, features=features, matrix=dataset.matrix[:, places])
     return (
         _Recipe(dataset, "model", params, None, rank),
-        _Recipe(alone, "baseline", small, (recency.sign,), rank),
+        _Recipe(alone, "baseline", baseline_params(params), simple.monotone, rank),
     )
 
 
@@ -231,6 +228,7 @@ def _bundle(
     population: Floats,
     task: TrainingTask,
     roles: Roles,
+    rules: Rules,
     chosen: _Candidate,
     model: _Candidate,
 ) -> tuple[Bundle, Floats]:
@@ -257,7 +255,7 @@ def _bundle(
         reference=Reference.of(margin, chosen.calibrator.probability(margin)),
         base_rate=float(dataset.label.mean()),
         serves=chosen.recipe.serves,
-        metrics=_metrics(chosen, model),
+        metrics=_metrics(chosen, model) | _simple(dataset.rows(roles.evaluate), rules),
         data_fingerprint=dataset.fingerprint(),
         trained_on=_counts(dataset, roles, len(everyone)),
         distributions=distributions(data.features, matrix, margin),
@@ -274,6 +272,10 @@ def _metrics(chosen: _Candidate, model: _Candidate) -> dict[str, float]:
         | {f"served_{name}": served[name] for name in of_curve}
         | {"model_auc": model.evaluation.auc, "rounds": float(chosen.rounds)}
     )
+
+
+def _simple(evaluation: Dataset, rules: Rules) -> dict[str, float]:
+    return rules.aucs(evaluation.label, evaluation.matrix)
 
 
 def _counts(dataset: Dataset, roles: Roles, reference: int) -> dict[str, int]:
@@ -295,6 +297,7 @@ def _trained(
     eligible: int,
     task: TrainingTask,
     roles: Roles,
+    rules: Rules,
     chosen: _Candidate,
     model: _Candidate,
 ) -> Trained:
@@ -306,11 +309,18 @@ def _trained(
         evaluation=chosen.evaluation,
         served=chosen.served,
         outdone=None if chosen is model else model.evaluation,
+        rules=rules,
         roles=roles,
         population=population,
         importance=importance(explained, bundle.features),
         buckets=bucket_insights(explained, sample, bundle.features, population.bucket[::step]),
         params=asdict(chosen.recipe.params) | {"rounds": chosen.rounds},
-        summary=(*summary(bundle, chosen.evaluation, chosen.served, roles), *task.notes),
-        warnings=(*task.cautions, *warnings_of(bundle, chosen.evaluation, roles, eligible)),
+        summary=(
+            *summary(bundle, chosen.evaluation, chosen.served, rules.best, roles),
+            *task.notes,
+        ),
+        warnings=(
+            *task.cautions,
+            *warnings_of(bundle, chosen.evaluation, rules.best, roles, eligible),
+        ),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from features.behavior.definitions import DaysSince
 from features.conditions import Condition, ConditionError, Vocabulary, parse, uses, words
 from features.conditions.text import text_in_full
 from features.conditions.tree import AnyEvent, EventFilter, any_of, event_filters
@@ -37,9 +36,9 @@ class CompiledGoal:
         return self.settings.name
 
     @property
-    def recency(self) -> str:
-        """Name of the days-since feature of the outcome's first event: the simple baseline."""
-        return DaysSince(event_filters(self.outcome)[0].event).feature.name
+    def event(self) -> str:
+        """The outcome's first event type: the simple rules look at it alone."""
+        return str(event_filters(self.outcome)[0].event)
 
     @property
     def eligible_words(self) -> str:

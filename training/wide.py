@@ -437,7 +437,7 @@ def train_wide(
         as_of=wide.as_of,
         outcome_window=None,
         gap=None,
-        recency_column=None,
+        event_columns=None,
         definitions=wide.definitions,
         categories={
             "columns": [asdict(column) for column in wide.columns],

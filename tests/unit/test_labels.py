@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.behavior.definitions import DaysSince
 from features.behavior.scene import People
 from features.conditions import ConditionError, Vocabulary, text
 from features.identity.graph import NOBODY
@@ -141,7 +140,7 @@ def test_an_outcome_speaks_of_its_window_alone(
 def test_a_goal_knows_its_words() -> None:
     compiled = compile_goal(goal("not  any( purchase )", eligible="any(visit in last 4w)"),
                             VOCABULARY)  # fmt: skip
-    assert compiled.recency == DaysSince("purchase").feature.name
+    assert compiled.event == "purchase"
     assert canonical(compiled) == {
         "outcome": "not any(purchase)",
         "eligible": "any(visit in last 28d)",

@@ -347,7 +347,7 @@ def goal(**conditions: str) -> Goal:
 def test_goals_use_measures_and_their_versions_depend_on_what_those_are() -> None:
     asked = goal(outcome="average_order > 50", eligible="total_spend > 5")
     compiled = compile_goal(asked, KNOWN)
-    assert compiled.recency == "days_since_purchase"
+    assert compiled.event == "purchase"
     other = MeasureSettings(name="total_spend", value="sum(purchase.amount in last 30d)")
     changed = compile_goal(asked, with_measures(NAMES, [other, ORDER]))
     assert canonical(compiled)["eligible"] != canonical(changed)["eligible"]

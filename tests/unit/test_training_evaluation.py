@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from training.baselines import RecencyBaseline
 from training.errors import OneClassError
 from training.evaluation import auc, evaluate, gains
 
@@ -102,11 +101,3 @@ def test_one_class_cannot_be_measured(label):
     same = np.full(4, label, np.int8)
     with pytest.raises(OneClassError, match="Of 4 rows in the evaluation"):
         evaluate(same, np.full(4, 0.5), np.zeros(4))
-
-
-@pytest.mark.parametrize(("label", "sign"), [([0, 0, 1, 1], 1), ([1, 1, 0, 0], -1)])
-def test_recency_learns_its_direction_and_never_is_longest_ago(label, sign):
-    days = np.array([1.0, 2.0, 30.0, np.nan])
-    recency = RecencyBaseline.fit(days, np.array(label, np.int8))
-    assert recency.sign == sign
-    assert recency.rank(days).tolist() == [sign * each for each in (1, 2, 30, np.inf)]

@@ -8,6 +8,7 @@ import pytest
 
 from features.behavior.definitions import Count, DaysSince
 from features.time import MICROS_PER_DAY, Window
+from training.baselines import EventColumns
 from training.booster import BoosterParams, Trees
 from training.calibration import Calibrator
 from training.charts import figures, report_html
@@ -20,8 +21,8 @@ RECENCY = DaysSince("purchase").feature
 FEATURES = (Count("purchase", DAYS_30).feature, Count("view", DAYS_30).feature, RECENCY)
 PARAMS = BoosterParams(learning_rate=0.1, max_rounds=150, early_stopping_rounds=20, num_threads=1)
 TASK = TrainingTask(
-    "conversion", "conversion", "calendar", 150 * MICROS_PER_DAY, DAYS_30, None, RECENCY.name,
-    definitions=["purchases", "views", "recency"], fewest_people=50,
+    "conversion", "conversion", "calendar", 150 * MICROS_PER_DAY, DAYS_30, None,
+    EventColumns(RECENCY.name), definitions=["purchases", "views", "recency"], fewest_people=50,
 )  # fmt: skip
 
 
@@ -110,7 +111,7 @@ def test_recency_serves_when_nothing_beats_it():
     assert found.evaluation.auc == pytest.approx(found.evaluation.baseline_auc, abs=0.02)
     assert found.bundle.metrics["model_auc"] == found.outdone.auc
     assert "does not beat days since the last time alone" in found.warnings[0]
-    assert any("does not beat recency" in message for message in said)
+    assert any("does not beat days since the last time" in message for message in said)
 
 
 def test_a_model_that_only_draws_level_with_recency_does_not_serve():
@@ -205,7 +206,7 @@ def test_people_and_not_rows_are_counted():
 
 
 def test_an_unknown_recency_column_is_named():
-    task = replace(TASK, recency_column="days_since_purchases")
+    task = replace(TASK, event_columns=EventColumns("days_since_purchases"))
     with pytest.raises(UnknownFeature, match="Did you mean 'days_since_purchase'"):
         train(DATASET, POPULATION, task, PARAMS)
 
