@@ -239,7 +239,8 @@ def _facts(trained: Trained) -> dict[str, Any]:
     found = {
         "version": trained.bundle.version,
         "serves": trained.bundle.serves,
-        "baseline": trained.rules.best.name,
+        "baseline": trained.rules.best.rule,
+        "grade": trained.grade.letter,
         "metrics": trained.bundle.metrics,
         "trained_on": trained.bundle.trained_on,
         "summary": list(trained.summary),
@@ -262,6 +263,7 @@ def _register(bench: Bench, trained: Trained, page: str) -> dict[str, str]:
         {
             "serves": bundle.serves,
             "baseline": trained.rules.best.rule,
+            "grade": trained.grade.letter,
             "protocol": trained.roles.protocol,
         },
     )

@@ -16,6 +16,7 @@ from features.store import Manifest
 from pipelines.building import LISTS, PROFILES
 from pipelines.unification_page import headline, sections
 from pipelines.workspace import Workspace
+from training.baselines import NAMES
 
 if TYPE_CHECKING:
     from pipelines.checking import Usability
@@ -154,20 +155,21 @@ def said_change(row: Mapping[str, Any]) -> str:
 def _print_goals(goals: dict[str, Any]) -> None:
     if not goals:
         return
-    table = Table("goal", "serves", "AUC (95%)", "baseline", "ECE", "served", "scored", "low",
+    table = Table("goal", "grade", "serves", "AUC (95%)", "baseline", "ECE", "scored", "low",
                   "medium", "high",
                   title="Models, on people and a time they were not fitted to")  # fmt: skip
     for name, found in goals.items():
         metrics, buckets = found["metrics"], found["scored"]["buckets"]
         table.add_row(
-            name, found["serves"],
+            name, found["grade"], found["serves"],
             f"{metrics['auc']:.3f} ({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f})",
-            f"{metrics['baseline_auc']:.3f} {found['baseline']}", f"{metrics['ece']:.3f}",
-            f"{metrics['served_ece']:.3f}", f"{found['scored']['people']:,}",
+            f"{metrics['baseline_auc']:.3f}", f"{metrics['ece']:.3f}",
+            f"{found['scored']['people']:,}",
             *(f"{buckets[bucket]:,}" for bucket in ("low", "medium", "high")),
         )  # fmt: skip
     page.print(table)
     for name, found in goals.items():
+        page.print(f"{name}: {_rules(found)}", soft_wrap=True)
         hindsight = found["hindsight"]
         page.print(
             f"{name}: today's identities would have changed {hindsight['changed']:,} of "
@@ -191,6 +193,17 @@ def _print_scorecard(figures: Mapping[str, Any]) -> None:
         page.print(f"  and {more:,} more alarms: likelier scorecard")
     for warning in figures["not_judged"]:
         page.print(f"[yellow]warning[/] {escape(warning)}", soft_wrap=True)
+
+
+def _rules(found: Mapping[str, Any]) -> str:
+    """Say how the simple rules rank the same people, and how far off what serves is."""
+    metrics = found["metrics"]
+    aucs = {rule: metrics.get(f"baseline_{rule}_auc") for rule in NAMES}
+    told = ", ".join(f"{NAMES[rule]} {auc:.3f}" for rule, auc in aucs.items() if auc)
+    return (
+        f"AUC of simple rules: {told} (to beat: {NAMES[found['baseline']]}); ECE of the curve "
+        f"that serves {metrics['served_ece']:.3f}"
+    )
 
 
 def _print_segments(figures: Mapping[str, Any]) -> None:

@@ -49,6 +49,7 @@ class Learnt:
             "bundle": str(self.folder),
             "model": f"{self.registered.name} version {self.registered.version}",
             "serves": bundle.serves,
+            "grade": self.trained.grade.letter,
             "metrics": dict(bundle.metrics),
             "trained_on": dict(bundle.trained_on),
             "importance": dict(list(self.trained.importance.items())[:20]),
@@ -145,6 +146,7 @@ def _register(workspace: Workspace, trained: Trained, folder: Path) -> Registere
         {
             "serves": bundle.serves,
             "baseline": trained.rules.best.rule,
+            "grade": trained.grade.letter,
             "protocol": trained.roles.protocol,
         },
     )

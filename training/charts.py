@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.evaluation import OF_CURVE, Curve, Evaluation
+from training.grade import Grade
 
 Floats = NDArray[np.float64]
 
@@ -27,7 +28,8 @@ MOST_REASONS = 15
 class Report:
     """What the report says. `summary` and `warnings` are plain sentences, one each.
 
-    `served` is the evaluation of the curve that serves, on people left out of it. `scores` are
+    `served` is the evaluation of the curve that serves, on people left out of it; `grade` holds the
+    counts of people at the cut. `scores` are
     those of the reference population; `importance` the shares by reason label; `more` charts come
     last, by a short name.
     """
@@ -38,6 +40,7 @@ class Report:
     warnings: Sequence[str]
     evaluation: Evaluation
     served: Evaluation
+    grade: Grade
     scores: Floats
     importance: Mapping[str, float]
     more: Mapping[str, Any] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from features.time import Window, format_instant
 from training.baselines import NAMES, Baseline
 from training.bundle import Bundle
 from training.evaluation import Evaluation
+from training.grade import Grade
 from training.split import Roles
 
 SUSPICIOUS_AUC = 0.98
@@ -16,7 +17,12 @@ FEW_OUTCOMES = 50
 
 
 def summary(
-    bundle: Bundle, found: Evaluation, served: Evaluation, simple: Baseline, roles: Roles
+    bundle: Bundle,
+    found: Evaluation,
+    served: Evaluation,
+    grade: Grade,
+    simple: Baseline,
+    roles: Roles,
 ) -> tuple[str, ...]:
     """Say what was trained and how good it is.
 
@@ -32,6 +38,7 @@ def summary(
         f"{what} ranks someone with the outcome above someone without {found.auc:.1%} of the time "
         f"(95% interval {low:.1%} to {high:.1%}); {simple.name} alone manages "
         f"{found.baseline_auc or 0.5:.1%}.{_others(bundle, simple)}",
+        _graded(grade, simple),
         f"The likeliest tenth has {found.lift_at_10:.1f} times the average rate{_range(found)}.",
         f"Before their outcomes were known, the mean prediction was {_mean(found)}. The curve that "
         "serves has learnt from these outcomes too; for people left out of it the mean is "
@@ -57,6 +64,16 @@ def _of_what(bundle: Bundle) -> str:
     if not bundle.outcome_window:
         return "of the outcome, for people like those in the table"
     return f"that it happens within {Window.parse(bundle.outcome_window).words}"
+
+
+def _graded(grade: Grade, simple: Baseline) -> str:
+    named = grade.caught + grade.false_alarms
+    return (
+        f"Grade {grade.letter}: {named:,} people have a probability of {grade.cut:.1%} or more, "
+        f"the cut that names about as many as have the outcome. {grade.right:.1%} of all "
+        f"predictions are right, and {grade.found:.1%} of those with the outcome are found; "
+        f"{simple.name}, naming as many, finds {grade.baseline_found:.1%}."
+    )
 
 
 def _others(bundle: Bundle, simple: Baseline) -> str:

@@ -1,4 +1,4 @@
-"""Train one goal: split, fit, calibrate, compare with recency, refit, and make the bundle."""
+"""Train one goal: split, fit, calibrate, compare with simple rules, refit, and make the bundle."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from training.drift import distributions
 from training.evaluation import OF_CURVE, Evaluation, evaluate
 from training.factors import importance
 from training.findings import summary, warnings_of
+from training.grade import Grade, cut_of, grade
 from training.lint import check_alone, drops
 from training.reference import Reference
 from training.split import Roles, by_person, split
@@ -69,15 +70,16 @@ class Trained:
     the fit rows and the curve of the calibration rows. `served` is of the same trees and people
     under the curve that serves, which has learnt from these outcomes too: each person is judged by
     a curve that did not see them. `outdone` is the model's own evaluation when the baseline serves
-    in its place; `rules` are the simple ones that were offered. `population` is the reference
-    population scored by the bundle; `buckets` what moves a sample of it
-    (`bucket_factors.insights`).
+    in its place; `grade` is of what serves; `rules` are the simple ones that were offered.
+    `population` is the reference population scored by the bundle; `buckets` what moves a sample
+    of it (`bucket_factors.insights`).
     """
 
     bundle: Bundle
     evaluation: Evaluation
     served: Evaluation
     outdone: Evaluation | None
+    grade: Grade
     rules: Rules
     roles: Roles
     population: Scored
@@ -98,6 +100,7 @@ class Trained:
             self.warnings,
             self.evaluation,
             self.served,
+            self.grade,
             self.population.score,
             self.importance,
             bucket_charts(self.buckets, self.bundle.kind),
@@ -125,6 +128,7 @@ class _Candidate:
     calibrator: Calibrator
     evaluation: Evaluation
     served: Evaluation
+    grade: Grade
 
     @property
     def beats_baseline(self) -> bool:
@@ -169,6 +173,7 @@ def train(
         simple = rules.best.name
         say(f"The model does not beat {simple}: fitting {simple} alone")
         chosen = _fit(simple_recipe, roles)
+        chosen = replace(chosen, grade=replace(chosen.grade, outdone=True))
     say(f"Fitting {chosen.rounds} trees on all {len(dataset.label)} rows")
     bundle, matrix = _bundle(dataset, population, task, roles, rules, chosen, model)
     trained = _trained(bundle, matrix, len(population), task, roles, rules, chosen, model)
@@ -219,8 +224,13 @@ def _fit(recipe: _Recipe, roles: Roles) -> _Candidate:
             person=unseen.person[newest], seed=recipe.params.seed,
         )  # fmt: skip
 
+    cut = cut_of(margin[~newest], unseen.label[~newest])
+    graded = grade(
+        unseen.label[newest], margin[newest], recipe.baseline[roles.evaluate],
+        cut, float(older.probability(np.array([cut]))[0]),
+    )  # fmt: skip
     found = judge(older.probability(margin))
-    return _Candidate(recipe, rounds, trees, serves, found, judge(apart))
+    return _Candidate(recipe, rounds, trees, serves, found, judge(apart), graded)
 
 
 def _bundle(
@@ -255,7 +265,9 @@ def _bundle(
         reference=Reference.of(margin, chosen.calibrator.probability(margin)),
         base_rate=float(dataset.label.mean()),
         serves=chosen.recipe.serves,
-        metrics=_metrics(chosen, model) | _simple(dataset.rows(roles.evaluate), rules),
+        metrics=_metrics(chosen, model)
+        | chosen.grade.metrics()
+        | _simple(dataset.rows(roles.evaluate), rules),
         data_fingerprint=dataset.fingerprint(),
         trained_on=_counts(dataset, roles, len(everyone)),
         distributions=distributions(data.features, matrix, margin),
@@ -270,6 +282,7 @@ def _metrics(chosen: _Candidate, model: _Candidate) -> dict[str, float]:
     return (
         chosen.evaluation.metrics()
         | {f"served_{name}": served[name] for name in of_curve}
+        | chosen.grade.metrics()
         | {"model_auc": model.evaluation.auc, "rounds": float(chosen.rounds)}
     )
 
@@ -309,6 +322,7 @@ def _trained(
         evaluation=chosen.evaluation,
         served=chosen.served,
         outdone=None if chosen is model else model.evaluation,
+        grade=chosen.grade,
         rules=rules,
         roles=roles,
         population=population,
@@ -316,7 +330,7 @@ def _trained(
         buckets=bucket_insights(explained, sample, bundle.features, population.bucket[::step]),
         params=asdict(chosen.recipe.params) | {"rounds": chosen.rounds},
         summary=(
-            *summary(bundle, chosen.evaluation, chosen.served, rules.best, roles),
+            *summary(bundle, chosen.evaluation, chosen.served, chosen.grade, rules.best, roles),
             *task.notes,
         ),
         warnings=(

@@ -54,6 +54,9 @@ def test_the_model_serves_when_it_beats_recency(trained):
     assert trained.bundle.serves == "model"
     assert trained.outdone is None
     assert trained.evaluation.auc > trained.evaluation.baseline_auc + 0.05
+    assert trained.grade.letter in "AB"
+    assert trained.bundle.metrics["found_at_cut"] == trained.grade.found
+    assert f"Grade {trained.grade.letter}: " in trained.summary[2]
     assert trained.roles.protocol == "out_of_time"
     low, high = trained.evaluation.intervals.headline["auc"]
     assert low < trained.evaluation.auc < high
@@ -106,6 +109,7 @@ def test_recency_serves_when_nothing_beats_it():
     assert found.outdone is not None
     assert found.outdone.auc <= found.evaluation.baseline_auc
     assert found.bundle.serves == "baseline"
+    assert found.grade.letter == "C"
     assert found.bundle.features == (RECENCY,)
     assert found.bundle.definitions == ["recency"]
     assert found.evaluation.auc == pytest.approx(found.evaluation.baseline_auc, abs=0.02)
