@@ -38,7 +38,7 @@ from training.spine import event_rows, snapshots
 from training.sufficiency import short_look_backs
 
 TRAINED = "trained"
-TRAINED_VERSION = 8
+TRAINED_VERSION = 9
 
 
 @dataclass(frozen=True)
