@@ -8,7 +8,8 @@ their own dress. Rooms define their own errors beside the code that raises them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import heapq
+from collections.abc import Collection, Iterable
 
 
 class LikelierError(Exception):
@@ -67,11 +68,37 @@ class TimeError(LikelierError):
     code = "bad_time"
 
 
+MOST_LISTED = 20
+"""Names that a hint lists."""
+MOST_COMPARED = 100
+"""Names that are compared letter by letter: of more, those with the most pairs of letters alike."""
+
+
 def did_you_mean(missing: str, available: Iterable[str]) -> str:
-    """Return a hint naming the nearest of `available`, or listing them when none is near."""
+    """Return a hint naming the nearest of `available`, or listing some when none is near."""
     names = sorted(available)
     folded = {name.casefold(): name for name in reversed(names)}
-    near = difflib.get_close_matches(missing.casefold(), folded, n=1)
+    near = difflib.get_close_matches(missing.casefold(), _alike(missing.casefold(), folded), n=1)
     if near:
         return f"Did you mean {folded[near[0]]!r}?"
-    return f"Known here: {', '.join(names)}." if names else "Nothing of this kind is known here."
+    if not names:
+        return "Nothing of this kind is known here."
+    more = len(names) - MOST_LISTED
+    others = f" and {more:,} more" if more > 0 else ""
+    return f"Known here: {', '.join(names[:MOST_LISTED])}{others}."
+
+
+def _alike(missing: str, names: Collection[str]) -> Collection[str]:
+    if len(names) <= MOST_COMPARED:
+        return names
+    pairs = _pairs(missing)
+
+    def likeness(name: str) -> float:
+        of_name = _pairs(name)
+        return len(pairs & of_name) / (len(pairs) + len(of_name) + 1)
+
+    return heapq.nlargest(MOST_COMPARED, names, key=likeness)
+
+
+def _pairs(name: str) -> set[str]:
+    return {name[place : place + 2] for place in range(len(name) - 1)}
