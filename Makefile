@@ -38,7 +38,8 @@ demo: $(STAMP) ## a simulated shop from raw events to scores and a running servi
 test: lint ## lint, then the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: test ## test, then the tests that take minutes
+test-all: test ## test, then the tests that take minutes (on Spark, too, where Java 17 is)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,spark]' --constraint constraints.txt
 	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP) ## style, types and spelling, changing nothing

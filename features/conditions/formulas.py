@@ -3,12 +3,15 @@
 Exact values are decimals wide enough never to overflow, as `features.conditions.exactness` says,
 so nothing is rounded before the one float64 division of a quotient. What a quotient by zero or a
 result too large for a float64 would give (infinite, or no number) is asked for once, at the end:
-engines write the operand of a `nullif` twice, which would double a formula at every step.
+engines write the operand of a `nullif` twice, which would double a formula at every step. On Spark
+that needs `spark.sql.ansi.enabled` to be false: a quotient by zero is null there at once, not an
+error that ends the job.
 """
 
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any, cast
@@ -66,7 +69,9 @@ def _float_divisors(formula: Formula, column: Resolve) -> Iterator[ir.Value]:
 
 
 def _no_number(value: Any) -> Any:
-    return value.isinf() | value.isnan()
+    # Not isinf(), which ibis 12 writes as FALSE for Spark; and it writes floats for a session only.
+    greatest = ibis.literal(str(sys.float_info.max), "string").cast("float64")
+    return (value.abs() > greatest) | value.isnan()
 
 
 def _exactly(exact: Exact, left: Formula, sign: str, right: Formula, column: Resolve) -> ir.Value:
