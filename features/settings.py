@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from features.errors import SettingsError, did_you_mean
 from features.feature_settings import Features
+from features.goal_settings import Goal
 from features.measure_settings import Measure
 from features.setting_values import (
     Length,
@@ -260,27 +261,6 @@ class Profiles(Settings):
         return {**own, **{f"groups.{group.name}": group for group in self.groups}}
 
 
-class Goal(Settings):
-    """What is predicted, of whom, and over which window."""
-
-    name: Name
-    """Name of the goal: `churn` makes `churn.score`."""
-    kind: Literal["churn", "conversion"]
-    """Which wording and colours: a high churn score is bad news, a high conversion score good."""
-    outcome: str
-    """Condition over the outcome window: true for the people counted as positive."""
-    outcome_window: Length
-    """How far ahead the outcome is looked for."""
-    gap: Length | None = None
-    """Time between as_of and the outcome window."""
-    eligible: str | None = None
-    """Condition, known at as_of, for the people who are scored; by default active in 45 days."""
-    spine: Literal["calendar", "at_events"] = "calendar"
-    """`calendar`: scored in batch at dates. `at_events`: scored while the person is on the page."""
-    min_people: Annotated[int, Field(ge=2)] = 500
-    """People needed with the outcome, and as many without, before a model is trained."""
-
-
 class Allowed(Settings):
     """A feature that the leak lint would object to, and why it is right all the same."""
 
@@ -418,13 +398,30 @@ class Project(Settings):
                         + did_you_mean(name, destinations)
                     )
         self._refuse_unknown_names()
+        self._refuse_unclear_ends()
         return self
+
+    def _refuse_unclear_ends(self) -> None:
+        grouped = {name for group in self.profiles.groups for name in group.attributes}
+        for goal in self.goals:
+            if goal.subscription is None:
+                continue
+            end = goal.subscription.end
+            own = self.profiles.attributes.get(end)
+            merge = (own and own.merge) or self.profiles.merge
+            if end in grouped or merge not in ("most_recent", "max"):
+                raise ValueError(
+                    f"goals.{goal.name}.subscription.end: {end!r} must be merged by itself, as "
+                    "`most_recent` or `max`: else no one statement says when it ends"
+                )
 
     def _refuse_unknown_names(self) -> None:
         profiles = self.profiles
         sources = {source.name for source in self.sources}
         stated = {name for source in self.sources for name in source.profile}
         used = [("features.without", name, "attribute", stated) for name in self.features.without]
+        ends = {goal.name: goal.subscription.end for goal in self.goals if goal.subscription}
+        used += [(f"goals.{g}.subscription.end", n, "attribute", stated) for g, n in ends.items()]
         used += [("profiles.attributes", n, "attribute", stated) for n in profiles.attributes]
         for group in profiles.groups:
             where = f"profiles.groups.{group.name}.attributes"

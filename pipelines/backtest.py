@@ -111,13 +111,13 @@ def backtest(workspace: Workspace, goal: str, as_of: int, say: Any = None) -> Ba
         _require_closed(bench, compiled, as_of)
         lesson: Lesson = lessons(bench, plan)[0]
         everyone = population(bench, plan)
-        check_provenance(bench, plan, goal, lesson.features)
+        check_provenance(bench, plan, compiled, lesson.features)
         dataset = dataset_of(bench, plan, lesson)
         people = described(workspace.store, everyone, plan, goal)
         trained = train(
             dataset, people.matrix, task_of(bench, plan, compiled), booster_params(bench), bench.say
         )
-        found = labels(engine, bench.log, bench.graph, compiled, people_of(people))
+        found = labels(engine, bench.log_of(compiled), bench.graph, compiled, people_of(people))
         known = found.known
         kept = Described(people.profile_key[known], people.as_of[known], people.matrix[known])
         seconds = clock.monotonic() - started

@@ -25,7 +25,7 @@ from pipelines.explaining import CHUNK, estimate
 from pipelines.insights import require_goal, too_old
 from pipelines.person import profile_of
 from pipelines.scoring import SCORES
-from pipelines.stages import FEATURES
+from pipelines.stages import eligible_rows
 from pipelines.workspace import Workspace
 from serving.api.errors import UnknownIdentity
 from serving.api.identities import in_body
@@ -69,14 +69,13 @@ class Scored:
         scores = pq.read_table(
             store.folder(SCORES, key) / "scores.parquet", filters=[("goal", "==", goal)]
         )
-        table = store.folder(FEATURES, facts["features"])
-        features = pq.read_table(table / "features.parquet")
+        features = eligible_rows(store, facts["features"], goal)
         bundle = Bundle.load(workspace.bundle_folder(goal, manifest.models[goal]))
         return cls(
             manifest,
             bundle,
             scores.sort_by("profile_key"),
-            features.filter(features[f"eligible_{goal}"]).sort_by("profile_key"),
+            features.sort_by("profile_key"),
         )
 
     def only(self, profile_key: int) -> Scored:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features import time
-from features.settings import Goal
+from features.goal_settings import Goal
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, Store, key_of
 from pipelines.learning import TRAINED
@@ -102,7 +102,7 @@ def _written(
     return Entry.read(store, key)
 
 
-JUDGED_BY = ("name", "kind", "outcome", "outcome_window", "gap")
+JUDGED_BY = ("name", "kind", "outcome", "subscription", "exclude", "outcome_window", "gap")
 """Settings of a goal that say what its outcome is."""
 
 

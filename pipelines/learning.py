@@ -87,7 +87,8 @@ def _event_lesson(bench: Bench, plan: Plan, goal: CompiledGoal, moments: list[in
     step = goal.settings.outcome_window
 
     def visits() -> People:
-        return event_rows(bench.engine, bench.log, bench.graph, moments, step, seed)
+        log = bench.log_of(goal)
+        return event_rows(bench.engine, log, bench.graph, moments, step, seed)
 
     return event_feature_table(bench, plan, goal, visits, moments)
 
@@ -110,7 +111,8 @@ def _moments(
         rows = described(bench.store, key, plan, lesson.goal.name)
         if not len(rows.profile_key):
             continue
-        found = labels(bench.engine, bench.log, bench.graph, lesson.goal, people_of(rows))
+        log = bench.log_of(lesson.goal)
+        found = labels(bench.engine, log, bench.graph, lesson.goal, people_of(rows))
         every = Dataset(features, rows.matrix, found.label, rows.as_of, found.person_group)
         yield every.rows(found.known)
 
@@ -169,7 +171,9 @@ def task_of(bench: Bench, plan: Plan, goal: CompiledGoal) -> TrainingTask:
         as_of=plan.as_of,
         outcome_window=settings.outcome_window,
         gap=settings.gap,
-        event_columns=EventColumns.of(goal.event, plan.definitions),
+        event_columns=(
+            EventColumns(goal.end) if goal.end else EventColumns.of(goal.event, plan.definitions)
+        ),
         definitions=plan.manifest,
         categories=plan.behaviour.category_lists,
         fewest_people=settings.min_people,
@@ -192,7 +196,7 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
     )  # fmt: skip
     if not bench.due("train", TRAINED, key, f"training {goal.name}: labels"):
         return key
-    check_provenance(bench, plan, goal.name, lesson.features)
+    check_provenance(bench, plan, goal, lesson.features)
     dataset = dataset_of(bench, plan, lesson)
     hindsight = hindsight_of(bench, plan, lesson)
     people = described(store, everyone, plan, goal.name)

@@ -18,6 +18,7 @@ from features.behavior.scene import Log, People, scene_of
 from features.behavior.table import matrix_of, render
 from pipelines.stages import Bench, Described, Plan, described
 from training.errors import LeakFound
+from training.goals import CompiledGoal
 
 MOMENTS = 4
 """Moments looked at again: the oldest, the newest, and some between."""
@@ -25,18 +26,19 @@ MOST_ROWS = 200
 """Rows looked at again, for a moment."""
 
 
-def check_provenance(bench: Bench, plan: Plan, goal: str, tables: Sequence[str]) -> None:
+def check_provenance(bench: Bench, plan: Plan, goal: CompiledGoal, tables: Sequence[str]) -> None:
     """Raise `LeakFound` where rows of `goal` are not of their time.
 
     `tables` are the versions of the feature tables that it is learnt from.
     """
-    for moment, rows in _samples(bench, plan, goal, tables):
-        differs = ~_same(rows.matrix, _measured_again(bench, plan, rows.profile_key, moment))
+    for moment, rows in _samples(bench, plan, goal.name, tables):
+        log = only_known(bench.log_of(goal), moment)
+        differs = ~_same(rows.matrix, _measured_again(bench, plan, log, rows.profile_key, moment))
         columns = np.flatnonzero(differs.any(axis=0))
         if len(columns):
             names = [plan.definitions[column].feature.name for column in columns]
             count = int(differs.any(axis=1).sum())
-            raise LeakFound.of_the_future(names, goal, count, len(differs), moment)
+            raise LeakFound.of_the_future(names, goal.name, count, len(differs), moment)
 
 
 def _samples(
@@ -56,10 +58,10 @@ def _samples(
 
 
 def _measured_again(
-    bench: Bench, plan: Plan, profiles: NDArray[np.int64], moment: int
+    bench: Bench, plan: Plan, log: Log, profiles: NDArray[np.int64], moment: int
 ) -> NDArray[np.float64]:
     people = People.everyone(bench.graph.at(moment), profiles)
-    scene = scene_of(bench.engine, only_known(bench.log, moment), people)
+    scene = scene_of(bench.engine, log, people)
     features = matrix_of(render(scene, plan.definitions))
     scene.close()
     return features

@@ -15,7 +15,7 @@ import numpy as np
 from features import time
 from features.behavior.scene import People
 from features.conditions.text import text_in_full
-from features.settings import Goal
+from features.goal_settings import Goal
 from features.time import Window
 from pipelines.stages import Bench, default_as_of, earliest_event, eligibility, unexpired
 from training.errors import NotEnoughHistory, OneClassError, Refusal, Remedy, TooFewExamples
@@ -66,12 +66,13 @@ def _labelled(
     """Return the labels and persons of the rows of a goal's spine at `moments`."""
     if goal.settings.spine == "at_events":
         seed, step = bench.workspace.project.training.seed, goal.settings.outcome_window
-        people = event_rows(bench.engine, bench.log, bench.graph, moments, step, seed)
+        log = bench.log_of(goal)
+        people = event_rows(bench.engine, log, bench.graph, moments, step, seed)
     else:
         people = People.everyone(bench.graph.at(moments[0]))
     people = people.only(eligibility(bench, [goal], people)[goal.name])
     people = unexpired(bench, people, as_of)
-    found = labels(bench.engine, bench.log, bench.graph, goal, people)
+    found = labels(bench.engine, bench.log_of(goal), bench.graph, goal, people)
     return found.label[found.known], found.person_group[found.known]
 
 

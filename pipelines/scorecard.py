@@ -154,7 +154,7 @@ def _judged(
     if not here.any():
         return None
     people = People(key[here], np.full(int(here.sum()), entry.as_of), none, none)
-    found = labels(bench.engine, bench.log, bench.graph, goal, people)
+    found = labels(bench.engine, bench.log_of(goal), bench.graph, goal, people)
     if not found.known.any():
         return None
     kept = np.flatnonzero(here)[found.known]

@@ -7,7 +7,7 @@ version is named by all that it was made from, so the order of stages is the onl
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from features.behavior.log import log_as_known, open_log, vocabulary_of
 from features.behavior.scene import Log, People, scene_of
 from features.behavior.table import matrix_of, render
 from features.conditions import Vocabulary, uses
-from features.conditions.table import matches
+from features.conditions.table import matches, passing
 from features.engine import Engine
 from features.erasures import Erasures, open_erasures
 from features.identity.graph import Graph, Resolution
@@ -39,10 +39,10 @@ from features.sources.unite import gather, unite, united_key
 from features.store import Manifest, Store, key_of
 from pipelines.renewal import Kept, kept_rows
 from pipelines.workspace import Workspace
-from training.goals import CompiledGoal, canonical, compile_goal
+from training.goals import CompiledGoal, by_exclusion, canonical, compile_goal, excluded_text
 
 FEATURES = "features"
-FEATURES_VERSION = 3
+FEATURES_VERSION = 4
 
 Say = Callable[[str], None]
 Measures = Sequence[Measure]
@@ -138,6 +138,13 @@ class Bench:
             project = self.workspace.project
             self._log = open_log(self.engine, self.store, self.united, project, self.graph)
         return self._log
+
+    def log_of(self, goal: CompiledGoal) -> Log:
+        """Return the event log without the events that do not count for a goal."""
+        if not goal.excluded:
+            return self.log
+        events = self.log.events
+        return replace(self.log, events=events.filter(~passing(goal.excluded, events)))
 
     def look_again(self) -> None:
         """Forget what was read of united tables: others stand there now."""
@@ -258,13 +265,17 @@ def default_as_of(bench: Bench) -> int:
     facts = bench.store.facts(UNITED, bench.united)
     vocabulary = everything_known(bench)
     used: set[str] = set()
+    ends: set[str] = set()
     for goal in bench.workspace.project.goals:
         compiled = compile_goal(goal, vocabulary)
         used |= uses(compiled.outcome).events | uses(compiled.eligible).events
+        ends |= uses(compiled.outcome).attributes
+    stating = {each.name for each in bench.workspace.project.sources if ends & set(each.profile)}
     relevant = [
         newest
         for source, newest in facts["newest"].items()
-        if facts["events"][source] and (not used or used & set(facts["events"][source]))
+        if source in stating
+        or (facts["events"][source] and (not used or used & set(facts["events"][source])))
     ]
     return int(time.just_after(min(relevant)))
 
@@ -331,25 +342,34 @@ def plan_as_before(
 def feature_table(bench: Bench, plan: Plan, moment: int, goals: Sequence[CompiledGoal]) -> str:
     """Write the features at `moment` of everyone eligible then for one of `goals`.
 
-    Columns: profile_key, as_of, `eligible_<goal>`, and the catalogue. Returns the version.
+    Columns: profile_key, as_of, `eligible_<goal>`, and the catalogue. Goals that leave out other
+    events have a file of their own in the same version (`file_of`). Returns the version.
     """
+    asked = [[goal.name, canonical(goal)["eligible"], excluded_text(goal)] for goal in goals]
     basis = key_of(
         FEATURES, FEATURES_VERSION, bench.united, people_settings(bench), moment, plan.manifest,
-        [[goal.name, canonical(goal)["eligible"]] for goal in goals],
-        idle_before(bench, plan.as_of), bench.salt("features"),
+        asked, idle_before(bench, plan.as_of), bench.salt("features"),
     )  # fmt: skip
     key = key_of(basis, bench.overrides.version)
     if bench.due("features", FEATURES, key, f"features at {time.format_instant(moment)[:16]}"):
         with bench.store.writing(FEATURES, key) as (folder, facts):
             resolution = bench.graph.at(moment)
-            kept = _kept(bench, basis, resolution)
-            people = People.everyone(resolution, kept.others if kept else None)
-            made, expired = _of_eligible(bench, plan, people, goals)
-            table = kept.and_made(made) if kept else made
-            pq.write_table(table, folder / "features.parquet", compression="zstd")
-            gone = sorted([*(kept.expired if kept else ()), *expired])
-            facts |= {"rows": table.num_rows, "left_out": len(gone), "expired": gone}
-            facts["rendered"] = len(people)
+            facts |= {"files": {}, "rows": 0, "left_out": 0, "rendered": 0, "expired": []}
+            for number, alike in enumerate(by_exclusion(goals)):
+                kept = (
+                    _kept(bench, basis, resolution) if not any(g.excluded for g in goals) else None
+                )
+                people = People.everyone(resolution, kept.others if kept else None)
+                made, expired = _of_eligible(bench, plan, people, alike)
+                table = kept.and_made(made) if kept else made
+                name = f"features_{number}.parquet" if number else "features.parquet"
+                pq.write_table(table, folder / name, compression="zstd")
+                gone = sorted([*(kept.expired if kept else ()), *expired])
+                facts["files"] |= {goal.name: name for goal in alike}
+                facts["rows"] += table.num_rows
+                facts["left_out"] += len(gone)
+                facts["rendered"] += len(people)
+                facts["expired"] = gone
     return key
 
 
@@ -390,12 +410,16 @@ def _of_eligible(
     stays = np.isin(people.profile_key, lasting.profile_key)
     eligible = {name: mask[stays] for name, mask in masks.items()}
     gone = np.setdiff1d(everyone.profile_key, lasting.profile_key)
-    return _described(bench, plan, lasting, eligible), gone.tolist()
+    log = bench.log_of(goals[0])
+    return _described(bench, plan, log, lasting, eligible), gone.tolist()
 
 
 def eligibility(bench: Bench, goals: Sequence[CompiledGoal], people: People) -> dict[str, Mask]:
-    """Return, by goal, which of `people` are eligible at their own as_of."""
-    scene = scene_of(bench.engine, bench.log, people)
+    """Return, by goal, which of `people` are eligible at their own as_of.
+
+    `goals` leave out the same events.
+    """
+    scene = scene_of(bench.engine, bench.log_of(goals[0]), people)
     masks = {}
     for goal in goals:
         found = matches(goal.eligible, scene.spine, scene.history).order_by("row_id")
@@ -405,13 +429,22 @@ def eligibility(bench: Bench, goals: Sequence[CompiledGoal], people: People) -> 
     return masks
 
 
-def _described(bench: Bench, plan: Plan, people: People, eligible: dict[str, Mask]) -> pa.Table:
-    scene = scene_of(bench.engine, bench.log, people)
+def _described(
+    bench: Bench, plan: Plan, log: Log, people: People, eligible: dict[str, Mask]
+) -> pa.Table:
+    scene = scene_of(bench.engine, log, people)
     features = render(scene, plan.definitions)
     scene.close()
     columns: dict[str, Any] = {"profile_key": people.profile_key, "as_of": people.as_of}
     columns |= {f"eligible_{name}": mask for name, mask in eligible.items()}
     return pa.table(columns | {name: features[name] for name in features.column_names})
+
+
+def eligible_rows(store: Store, key: str, goal: str) -> pa.Table:
+    """Return the rows of a feature table that are eligible for `goal`, in order of profile."""
+    name = store.facts(FEATURES, key).get("files", {}).get(goal, "features.parquet")
+    table = pq.read_table(store.folder(FEATURES, key) / name)
+    return table.filter(table[f"eligible_{goal}"])
 
 
 @dataclass(frozen=True)
@@ -425,8 +458,7 @@ class Described:
 
 def described(store: Store, key: str, plan: Plan, goal: str) -> Described:
     """Return the rows of a feature table that are eligible for `goal`, in order of profile."""
-    table = pq.read_table(store.folder(FEATURES, key) / "features.parquet")
-    table = table.filter(table[f"eligible_{goal}"])
+    table = eligible_rows(store, key, goal)
     names = [definition.feature.name for definition in plan.definitions]
     return Described(
         table["profile_key"].to_numpy().astype(np.int64),
@@ -455,7 +487,8 @@ def event_feature_table(
             mask = eligibility(bench, [goal], people)[goal.name]
             everyone = people.only(mask)
             kept = unexpired(bench, everyone, plan.as_of)
-            table = _described(bench, plan, kept, {goal.name: np.ones(len(kept), dtype=bool)})
+            mask = np.ones(len(kept), dtype=bool)
+            table = _described(bench, plan, bench.log_of(goal), kept, {goal.name: mask})
             pq.write_table(table, folder / "features.parquet", compression="zstd")
             facts |= {"rows": table.num_rows, "left_out": len(everyone) - len(kept)}
     return key

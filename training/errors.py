@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from features import time
 from features.errors import LikelierError, did_you_mean
-from features.settings import Goal
+from features.goal_settings import Goal
 from features.time import Window, format_instant
 
 

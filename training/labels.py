@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from features.conditions.table import matches
 from features.engine import Engine
 from features.identity.graph import NOBODY, Graph
 from training.goals import CompiledGoal
+from training.subscriptions import lost
 
 Ints = NDArray[np.int64]
 
@@ -39,7 +41,11 @@ class Labels:
 
 
 def labels(engine: Engine, log: Log, graph: Graph, goal: CompiledGoal, people: People) -> Labels:
-    """Return the closed labels of `people`, each read at its own c."""
+    """Return the closed labels of `people`, each read at its own c.
+
+    `log` holds the events that count for the goal. Whoever loses a subscription within the gap has
+    no label: at the beginning of the window there was nothing left to lose.
+    """
     gap, window = goal.settings.gap, goal.settings.outcome_window
     closed = time.outcome_end(people.as_of, gap, window)
     if len(people) and np.all(closed == closed[0]):
@@ -51,8 +57,14 @@ def labels(engine: Engine, log: Log, graph: Graph, goal: CompiledGoal, people: P
         found = graph.at_rows(people.profile_key, closed)
         later, group = People.at_rows(found, closed), found.anchor
         place = np.arange(len(people))
-    happened = _happened(engine, log, goal, later)
     known = group != NOBODY
+    if goal.settings.subscription:
+        members = engine.hold(_members(engine, later))
+        happened, sooner = lost(engine, log, goal, members, len(later))
+        engine.drop(members)
+        known[known] = ~sooner[place[known]]
+    else:
+        happened = _happened(engine, log, goal, later)
     label = np.zeros(len(people), dtype=np.int8)
     label[known] = happened[place[known]]
     return Labels(label, _groups(graph, group), known)
@@ -74,18 +86,21 @@ def _number(identity: str) -> int:
 
 def _happened(engine: Engine, log: Log, goal: CompiledGoal, later: People) -> NDArray[np.bool_]:
     """Return, by row of `later` (people at c), whether the outcome came true."""
-    length = goal.settings.outcome_window
-    member = {
-        "row_id": later.member_row,
-        "identity_key": later.member_key,
-        "as_of": later.as_of[later.member_row],
-    }
-    members = engine.hold(engine.table(pa.table(member)))
+    members = engine.hold(_members(engine, later))
     # c stands after the gap already, so the outcome window is the length before c.
-    history = engine.hold(outcome_history(log, members, length))
+    history = engine.hold(outcome_history(log, members, goal.settings.outcome_window))
     spine = engine.table(
         pa.table({"row_id": np.arange(len(later), dtype=np.int64), "as_of": later.as_of})
     )
     found = engine.arrow(matches(goal.outcome, spine, history).order_by("row_id"))
     engine.drop(members, history)
     return np.asarray(found["matches"].to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _members(engine: Engine, later: People) -> ir.Table:
+    member = {
+        "row_id": later.member_row,
+        "identity_key": later.member_key,
+        "as_of": later.as_of[later.member_row],
+    }
+    return engine.table(pa.table(member))

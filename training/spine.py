@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from features import time
 from features.behavior.scene import Log, People
 from features.engine import Engine
+from features.goal_settings import Goal
 from features.identity.graph import NOBODY, Graph
-from features.settings import Goal
 from features.time import Window
 from training.errors import NotEnoughHistory
 

@@ -109,6 +109,14 @@ def _marked(spine: ir.Table, found: ir.Table, name: str) -> ir.Table:
     return joined.mutate(**{name: joined["found_row_id"].notnull()}).drop("found_row_id")
 
 
+def passing(filters: Sequence[EventFilter], rows: ir.Table) -> ir.BooleanValue:
+    """Say of each event whether one of `filters`, without `in last`, takes it; never null.
+
+    `rows` has event_type, event_time and `attr_<name>`.
+    """
+    return _balanced([_passes(events, rows) for events in filters], operator.or_)
+
+
 def _resolved(
     aggregates: Iterable[Aggregate], spine: ir.Table, history: ir.Table
 ) -> tuple[ir.Table, Resolve]:

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import typer
 from pydantic import BaseModel
 
-from features import feature_settings, measure_settings, settings
+from features import feature_settings, goal_settings, measure_settings, settings
 from features.conditions.errors import ConditionCode
 from pipelines.cli import app
 from tests.contracts.sources import CHECKOUT, PACKAGES, python_files, relative, tree
@@ -37,6 +37,7 @@ SECTIONS = {
     "Features": "`features`",
     "EventFeatures": "`features.event_types`: by name",
     "OwnFeature": "`features.own`: a list",
+    "Subscription": "`goals.subscription`",
     "Goal": "`goals`: a list",
     "Allowed": "`training.allow`: a list",
     "Training": "`training`",
@@ -64,7 +65,7 @@ CONDITION_CODES = {
 """The codes of one error class, which its docstring cannot tell apart."""
 
 
-ROOMS = (settings, feature_settings, measure_settings)
+ROOMS = (settings, feature_settings, goal_settings, measure_settings)
 """Modules of settings classes."""
 
 

@@ -147,6 +147,7 @@ def test_a_goal_knows_its_words() -> None:
         "outcome_window": "5d",
         "gap": "2d",
         "spine": "calendar",
+        "excluded": "",
     }
 
 

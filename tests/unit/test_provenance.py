@@ -78,7 +78,7 @@ def test_what_is_learnt_from_was_known_in_time(tmp_path, goal):
         (lesson,) = lessons(bench, plan)
         rows = described(bench.store, lesson.features[0], plan, goal["name"])
         assert len(rows.profile_key) > 50
-        check_provenance(bench, plan, goal["name"], lesson.features)
+        check_provenance(bench, plan, lesson.goal, lesson.features)
 
 
 def everything(known_at, as_of):
@@ -109,7 +109,7 @@ def test_attributes_of_later_fail_the_run(tmp_path, monkeypatch):
             patch.setattr(merging, "time", SimpleNamespace(known_before=everything))
             (lesson,) = lessons(bench, plan)
         with pytest.raises(LeakFound, match=r"in profile_parcel_is_\d") as caught:
-            check_provenance(bench, plan, "buys", lesson.features)
+            check_provenance(bench, plan, lesson.goal, lesson.features)
         assert all(name.startswith("profile_") for name in caught.value.details["features"])
 
 
@@ -127,7 +127,7 @@ def test_attributes_nobody_dated_fail_the_run(tmp_path, monkeypatch):
             (lesson,) = lessons(bench, plan)
         monkeypatch.setattr(provenance, "scene_of", partial(scene.scene_of, undated=True))
         with pytest.raises(LeakFound, match=r"in profile_age\."):
-            check_provenance(bench, plan, "buys", lesson.features)
+            check_provenance(bench, plan, lesson.goal, lesson.features)
 
 
 @pytest.mark.parametrize("honest", [True, False], ids=["dated then", "dated before"])
@@ -136,7 +136,7 @@ def test_what_the_outcome_writes_leaks_only_when_it_is_dated_before(tmp_path, ho
     with opened(tmp_path, shipped(visits(), honest)) as bench:
         plan = plan_features(bench, T)
         (lesson,) = lessons(bench, plan)
-        check_provenance(bench, plan, "buys", lesson.features)
+        check_provenance(bench, plan, lesson.goal, lesson.features)
         dataset = dataset_of(bench, plan, lesson)
         if honest:
             assert check_alone(dataset, {}, "buys") == ()
