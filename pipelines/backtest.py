@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from features import time
@@ -52,13 +53,17 @@ class OutcomeOpen(LikelierError):
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """One goal at one moment: what it was trained on, whom it scored, and what then happened."""
+    """One goal at one moment: what it was trained on, whom it scored, and what then happened.
+
+    `profile_ids` names the people scored, row by row.
+    """
 
     goal: CompiledGoal
     as_of: int
     dataset: Dataset
     trained: Trained
     people: Described
+    profile_ids: pa.Array
     happened: NDArray[np.int8]
     seconds: float
 
@@ -121,7 +126,8 @@ def backtest(workspace: Workspace, goal: str, as_of: int, say: Any = None) -> Ba
         known = found.known
         kept = Described(people.profile_key[known], people.as_of[known], people.matrix[known])
         seconds = clock.monotonic() - started
-        return Backtest(compiled, as_of, dataset, trained, kept, found.label[known], seconds)
+        names = bench.graph.identities.take(kept.profile_key)
+        return Backtest(compiled, as_of, dataset, trained, kept, names, found.label[known], seconds)
 
 
 def _require_closed(bench: Bench, goal: CompiledGoal, as_of: int) -> None:

@@ -27,18 +27,19 @@ from pipelines.stages import (
 from training.baselines import EventColumns
 from training.booster import BoosterParams
 from training.bundle import Bundle
-from training.charts import report_html
+from training.charts import figures, report_html
 from training.dataset import Dataset
 from training.errors import Refusal
 from training.fit import Trained, TrainingTask, train
 from training.goals import CompiledGoal, canonical
 from training.labels import labels
+from training.pictures import pngs
 from training.registry import Registry
 from training.spine import event_rows, snapshots
 from training.sufficiency import short_look_backs
 
 TRAINED = "trained"
-TRAINED_VERSION = 9
+TRAINED_VERSION = 10
 
 
 @dataclass(frozen=True)
@@ -270,6 +271,7 @@ def _register(bench: Bench, trained: Trained, page: str) -> dict[str, str]:
             "grade": trained.grade.letter,
             "protocol": trained.roles.protocol,
         },
+        pngs(figures(trained.report)),
     )
     return {"name": found.name, "version": str(found.version), "run_id": found.run_id}
 

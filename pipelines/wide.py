@@ -19,9 +19,10 @@ from features.store import Store, write_whole
 from pipelines.workspace import Workspace
 from training.booster import BoosterParams
 from training.bundle import Bundle
-from training.charts import report_html
+from training.charts import figures, report_html
 from training.factors import explain
 from training.fit import Trained
+from training.pictures import pngs
 from training.registry import RegisteredVersion, Registry
 from training.sufficiency import FEWEST_PEOPLE
 from training.tables import read_table
@@ -149,6 +150,7 @@ def _register(workspace: Workspace, trained: Trained, folder: Path) -> Registere
             "grade": trained.grade.letter,
             "protocol": trained.roles.protocol,
         },
+        pngs(figures(trained.report)),
     )
 
 

@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from training.evaluation import OF_CURVE, Curve, Evaluation
 from training.grade import Grade
+from training.intervals import Interval
 
 Floats = NDArray[np.float64]
 
 COLOURS = {"churn": "#b3462c", "conversion": "#1f6f5c"}
 PLAIN = "#9aa0a6"
+SERVED = "#3c6fb4"
+WHISKERS = "#3c4043"
 MOST_POINTS = 500
 MOST_REASONS = 15
 
@@ -59,39 +62,83 @@ def precision_recall_chart(evaluation: Evaluation, colour: str) -> Any:
     found = _line(evaluation.precision_recall, colour, name)
     rate = evaluation.positive_rate
     chance = _reference([0, 1], [rate, rate], "chance")
-    return figure_of([found, chance], "Precision and recall", "Recall", "Precision")
+    figure = figure_of([found, chance], "Precision and recall", "Recall", "Precision")
+    return figure.update_yaxes(range=[0, 1.02])
 
 
 def lift_chart(evaluation: Evaluation, colour: str) -> Any:
     """How many times the average rate each tenth of the people has, likeliest first."""
     import plotly.graph_objects as go
 
-    tenths = [each.decile for each in evaluation.deciles]
+    lift = [each.lift for each in evaluation.deciles]
     bars = go.Bar(
-        x=tenths, y=[each.lift for each in evaluation.deciles], marker_color=colour, name="model"
+        x=[each.decile for each in evaluation.deciles],
+        y=lift,
+        marker_color=colour,
+        name="model, 95% interval",
+        error_y=_whiskers(lift, evaluation.intervals.lift, WHISKERS),
     )
     average = _reference([0.5, 10.5], [1, 1], "average")
-    return figure_of([bars, average], "Lift by decile", "Decile, 1 = likeliest", "Times average")
+    figure = figure_of([bars, average], "Lift by decile", "Decile, 1 = likeliest", "Times average")
+    return figure.update_xaxes(dtick=1, range=[0.4, 10.6])
 
 
 def gains_chart(evaluation: Evaluation, colour: str) -> Any:
     """Share of all outcomes found by contacting the likeliest people first."""
     reached = np.arange(len(evaluation.deciles) + 1) / len(evaluation.deciles)
     caught = np.array([0.0, *(each.gain for each in evaluation.deciles)])
-    found = _line(Curve(reached, caught), colour, "model")
+    found = _line(Curve(reached, caught), colour, "model, 95% interval")
+    found.mode = "lines+markers"
+    found.error_y = _whiskers(caught, (Interval(0.0, 0.0), *evaluation.intervals.gain), WHISKERS)
     chance = _reference([0, 1], [0, 1], "in any order")
-    return figure_of([found, chance], "Cumulative gains", "People contacted", "Outcomes found")
+    figure = figure_of([found, chance], "Cumulative gains", "People contacted", "Outcomes found")
+    return _in_percent(figure)
 
 
-def calibration_chart(evaluation: Evaluation, colour: str) -> Any:
-    """Predicted probability against what happened, by tenth of the people."""
+def calibration_chart(evaluation: Evaluation, served: Evaluation, colour: str) -> Any:
+    """Predicted probability against what happened, by tenth of the people, for both curves."""
+    older = _reliability(evaluation, colour, "evaluation, 95% interval")
+    later = _reliability(served, SERVED, "curve that serves")
+    later.line.dash = "dot"
+    most = float(max(max(each.x.max(), each.y.max()) for each in (older, later)))
+    perfect = _reference([0, most], [0, most], "perfect")
+    figure = figure_of([older, later, perfect], "Calibration", "Predicted", "Happened")
+    return _in_percent(figure)
+
+
+def _reliability(evaluation: Evaluation, colour: str, name: str) -> Any:
     predicted = np.array([each.mean_predicted for each in evaluation.bins])
     happened = np.array([each.positive_rate for each in evaluation.bins])
-    found = _line(Curve(predicted, happened), colour, "model")
+    found = _line(Curve(predicted, happened), colour, name)
     found.mode = "lines+markers"
-    most = float(max(predicted.max(), happened.max()))
-    perfect = _reference([0, most], [0, most], "perfect")
-    return figure_of([found, perfect], "Calibration", "Predicted", "Happened")
+    found.error_y = _whiskers(happened, evaluation.intervals.happened, colour)
+    return found
+
+
+def confusion_chart(grade: Grade, colour: str) -> Any:
+    """People by what was predicted at the cut and what happened, with shares of what happened."""
+    import plotly.graph_objects as go
+
+    counts = np.array(
+        [[grade.caught, grade.missed], [grade.false_alarms, grade.rightly_left]], dtype=np.float64
+    )
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    pairs = zip(counts.ravel(), shares.ravel(), strict=True)
+    text = np.array([f"{count:,.0f}<br>{share:.0%}" for count, share in pairs]).reshape(2, 2)
+    cells = go.Heatmap(
+        z=shares,
+        x=["predicted", "not predicted"],
+        y=["happened", "did not happen"],
+        text=text,
+        texttemplate="%{text}",
+        colorscale=[[0, "#ffffff"], [1, colour]],
+        zmin=0,
+        zmax=1,
+        showscale=False,
+    )
+    title = f"Predicted from a probability of {grade.cut:.1%} (grade {grade.letter})"
+    figure = figure_of([cells], title, "", "")
+    return figure.update_yaxes(autorange="reversed", automargin=True)
 
 
 def score_chart(scores: Floats, colour: str) -> Any:
@@ -126,11 +173,12 @@ def figures(report: Report) -> dict[str, Any]:
     return {
         "lift": lift_chart(found, colour),
         "gains": gains_chart(found, colour),
-        "calibration": calibration_chart(found, colour),
+        "calibration": calibration_chart(found, report.served, colour),
         "importance": importance_chart(report.importance, colour),
         "scores": score_chart(report.scores, colour),
         "roc": roc_chart(found, colour),
         "precision_recall": precision_recall_chart(found, colour),
+        "confusion": confusion_chart(report.grade, colour),
         **report.more,
     }
 
@@ -231,6 +279,26 @@ def _line(curve: Curve, colour: str, name: str) -> Any:
     kept = np.unique(np.linspace(0, len(curve.x) - 1, MOST_POINTS).astype(np.int64))
     line = {"color": colour}
     return go.Scatter(x=curve.x[kept], y=curve.y[kept], mode="lines", name=name, line=line)
+
+
+def _whiskers(
+    values: Sequence[float] | Floats, found: Sequence[Interval], colour: str
+) -> dict[str, Any]:
+    """Return the error bars of values; an interval of draws need not hold the value it is of."""
+    pairs = list(zip(values, found, strict=True))
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(0.0, high - value) for value, (_, high) in pairs],
+        "arrayminus": [max(0.0, value - low) for value, (low, _) in pairs],
+        "color": colour,
+        "thickness": 1.2,
+        "width": 3,
+    }
+
+
+def _in_percent(figure: Any) -> Any:
+    return figure.update_layout(xaxis_tickformat=".0%", yaxis_tickformat=".0%")
 
 
 def _reference(x: Sequence[float], y: Sequence[float], name: str) -> Any:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from training.bundle import Bundle
@@ -60,11 +61,13 @@ class Registry:
         metrics: Mapping[str, float],
         report_html: str,
         tags: Mapping[str, str],
+        pictures: Mapping[str, bytes] | None = None,
     ) -> RegisteredVersion:
         """Log one training and make its model the champion; return the version it became.
 
         A bundle that is already a version is found, not logged again, and becomes champion only
-        when the first attempt did not get that far. Raises `BrokenBundle` for a broken folder.
+        when the first attempt did not get that far. `pictures` are PNGs by name. Raises
+        `BrokenBundle` for a broken folder.
         """
         bundle = Bundle.load(bundle_dir)
         name = f"{self.project}.{goal}"
@@ -74,6 +77,7 @@ class Registry:
                 experiment = self._experiment(mlflow, name)
                 with mlflow.start_run(experiment_id=experiment, run_name=bundle.version) as run:
                     _log_facts(mlflow, bundle, params, metrics, report_html, tags)
+                    _log_pictures(mlflow, pictures or {})
                     uri = _log_model(mlflow, bundle, bundle_dir)
                 found = _register(mlflow, name, uri, run.info.run_id, bundle)
             _promote_once(mlflow, found)
@@ -159,6 +163,15 @@ def _log_facts(
         "categories": bundle.categories,
     }
     mlflow.log_text(_json(described), "features.json")
+
+
+def _log_pictures(mlflow: Any, pictures: Mapping[str, bytes]) -> None:
+    """Keep PNGs with the run, as `figures/NAME.png`."""
+    with TemporaryDirectory() as folder:
+        for name, content in pictures.items():
+            (Path(folder) / f"{name}.png").write_bytes(content)
+        if pictures:
+            mlflow.log_artifacts(folder, "figures")
 
 
 def _log_model(mlflow: Any, bundle: Bundle, bundle_dir: Path) -> str:

@@ -23,6 +23,7 @@ WALLS = {
     "pyspark": ("features/engine.py",),
     "lightgbm": ("training/booster.py", "training/pyfunc_model.py"),
     "mlflow": ("training/registry.py", "training/pyfunc_model.py"),
+    "matplotlib": ("training/pictures.py",),
     "bentoml": ("serving/service.py",),
     "lmdb": ("serving/online/lmdb.py",),
 }

@@ -15,6 +15,7 @@ from training.charts import figures, report_html
 from training.dataset import Dataset
 from training.errors import LeakFound, OneClassError, TooFewExamples, UnknownFeature
 from training.fit import Trained, TrainingTask, train
+from training.pictures import pngs
 
 DAYS_30 = Window.parse("30d")
 RECENCY = DaysSince("purchase").feature
@@ -239,7 +240,7 @@ def test_the_report_is_one_page_that_needs_no_network(trained):
     outside = re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=", page)
     assert outside == []
     assert all(f'id="chart-{name}"' in page for name in figures(report))
-    assert len(figures(report)) == 7 + len(report.more)
+    assert len(figures(report)) == 8 + len(report.more)
     assert set(report.more) <= {"reasons_low", "reasons_medium", "reasons_high"}
 
 
@@ -247,11 +248,40 @@ def test_the_report_is_the_same_each_time(trained):
     assert report_html(trained.report) == report_html(trained.report)
 
 
+def lift_ends(trained: Trained) -> np.ndarray:
+    return np.array(trained.evaluation.intervals.lift)
+
+
+def calibration_ends(trained: Trained) -> np.ndarray:
+    return np.array(trained.evaluation.intervals.happened)
+
+
 def test_charts_show_the_figures(trained):
     shown = figures(trained.report)
     lifts = [each.lift for each in trained.evaluation.deciles]
     assert list(shown["lift"].data[0].y) == lifts
     assert shown["gains"].data[0].y[-1] == pytest.approx(1)
+    for name, ends in (("lift", lift_ends(trained)), ("calibration", calibration_ends(trained))):
+        bars = shown[name].data[0].error_y
+        y = np.asarray(shown[name].data[0].y)
+        low, high = y - bars.arrayminus, y + bars.array
+        assert low == pytest.approx(np.minimum(y, ends[:, 0])), name
+        assert high == pytest.approx(np.maximum(y, ends[:, 1])), name
+    served = [each.mean_predicted for each in trained.served.bins]
+    assert list(shown["calibration"].data[1].x) == served
+    grade = trained.grade
+    told = [f"{each:,.0f}" for each in (grade.caught, grade.missed,
+                                        grade.false_alarms, grade.rightly_left)]  # fmt: skip
+    assert [each.split("<br>")[0] for each in np.ravel(shown["confusion"].data[0].text)] == told
+    assert f"grade {grade.letter}" in shown["confusion"].layout.title.text
     assert sum(shown["scores"].data[0].y) == len(POPULATION)
     assert set(shown["importance"].data[0].y) == {each.reason_label for each in FEATURES}
     assert shown["roc"].data[0].x[0] == 0 and shown["roc"].data[0].x[-1] == 1
+
+
+def test_every_chart_has_a_picture(trained):
+    drawn = pngs(figures(trained.report))
+    assert set(drawn) == set(figures(trained.report))
+    assert {"lift", "gains", "calibration", "importance", "scores", "roc", "precision_recall",
+            "confusion"} <= set(drawn)  # fmt: skip
+    assert all(each.startswith(b"\x89PNG") for each in drawn.values())

@@ -50,7 +50,9 @@ def log(registry: Registry, store: Path, bundle: Bundle) -> RegisteredVersion:
     folder = store / bundle.version
     bundle.save(folder)
     metrics = dict(bundle.metrics)
-    return registry.log_training("churn", folder, {"seed": 7}, metrics, "<p>fine</p>", {"run": "1"})
+    return registry.log_training(
+        "churn", folder, {"seed": 7}, metrics, "<p>fine</p>", {"run": "1"}, {"roc": b"a picture"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,7 @@ def test_a_run_holds_parameters_metrics_report_and_manifests(registry, logged, c
     assert run.info.status == "FINISHED"
     client.download_artifacts(logged[0].run_id, "", str(tmp_path))
     assert (tmp_path / "report.html").read_text() == "<p>fine</p>"
+    assert (tmp_path / "figures" / "roc.png").read_bytes() == b"a picture"
     assert json.loads((tmp_path / "dataset.json").read_text())["fingerprint"] == "f" * 64
     described = json.loads((tmp_path / "features.json").read_text())
     assert [each["name"] for each in described["features"]] == NAMES
