@@ -166,7 +166,9 @@ def _judged(
         happened=found.label[found.known],
         person=found.person_group[found.known],
     )
-    return Card.of(outcomes, missing + len(ids) - len(kept), entry.promised).body()
+    # Who lost a subscription within the gap is there, and has no outcome to be right about.
+    gone = int((~here).sum()) + int((found.person_group == NOBODY).sum())
+    return Card.of(outcomes, missing + gone, entry.promised).body()
 
 
 # What is told of it ------------------------------------------------------------------------------

@@ -171,9 +171,12 @@ def _spread(goal: str, drift: Mapping[str, Any]) -> Any:
         )
         for when, name, colour in (("before", "then", PLAIN), ("now", "now", HAPPENED))
     ]
-    title = f"{goal}: {html.escape(drift['label'])}, PSI {drift['psi']:.2f}"
+    title = f"{goal}, PSI {drift['psi']:.2f}<br>{html.escape(drift['label'])}"
     figure = figure_of(bars, title, "", "Share of people")
-    figure.update_xaxes(type="category")
+    figure.update_xaxes(type="category", automargin=True)
+    # Below it would stand among the names of the bins.
+    above = {"x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"}
+    figure.update_layout(title_font_size=13, legend=above)
     return figure
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -38,9 +39,9 @@ class Distribution:
     """How a feature, or an attribute with categories, was spread over the reference population.
 
     Numeric: `edges` are the distinct deciles with least and greatest value, and the bins are below
-    the least, the least itself, up to each edge, and above the greatest. Categories: `columns` are
-    the yes/no columns of one attribute, each a bin; values that were not listed, the unseen among
-    them, are the column `other`. The last bin is null. `counts` are people by bin.
+    the least, the least itself, from edge up to edge, and above the greatest. Categories: `columns`
+    are the yes/no columns of one attribute, each a bin; values that were not listed, the unseen
+    among them, are the column `other`. The last bin is null. `counts` are people by bin.
     """
 
     code: str
@@ -91,7 +92,7 @@ def distributions(
 
     Features that are categories of one attribute make one distribution. At least one row.
     """
-    found = [_numeric(SCORE, "Score", (), margin)]
+    found = [_numeric(SCORE, "Score (raw margin)", (), margin)]
     for places in _groups(features):
         mine = [features[place] for place in places]
         columns = tuple(each.name for each in mine)
@@ -187,7 +188,7 @@ def _shown(edges: tuple[float, ...]) -> Iterator[str]:
     if edges:
         yield f"below {edges[0]:.4g}"
         yield f"{edges[0]:.4g}"
-        yield from (f"to {edge:.4g}" for edge in edges[1:])
+        yield from (f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges))
     yield f"above {edges[-1]:.4g}" if edges else "known"
     yield "null"
 

@@ -130,10 +130,10 @@ class Card:
             return
         for name, each in {"all": self.everyone, **self.buckets}.items():
             if each.off:
-                who = "everyone scored" if name == "all" else f"the bucket {name}"
+                who = "in all" if name == "all" else f"in the bucket {name}"
                 yield (
                     "miscalibrated",
-                    f"{each.predicted:.1%} of {who} were predicted and {each.happened:.1%} "
+                    f"{who} {each.predicted:.1%} predicted and {each.happened:.1%} "
                     f"({each.low:.1%} to {each.high:.1%}) happened, of {each.people:,} people",
                 )
         promised, promised_low, _ = self.promised

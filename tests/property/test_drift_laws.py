@@ -91,7 +91,7 @@ def slow_counts(found: Distribution, values: np.ndarray) -> list[int]:
 def test_bins_have_names():
     column = np.array([0, 0, 0, 1, 2, 5, np.nan])[:, None]
     found = distributions([SINCE], column, column[:, 0])[1]
-    assert found.bins == ("below 0", "0", "to 1", "to 2", "to 5", "above 5", "null")
+    assert found.bins == ("below 0", "0", "0 to 1", "1 to 2", "2 to 5", "above 5", "null")
     assert found.counts == (0, 3, 1, 1, 1, 0, 1)
 
 
