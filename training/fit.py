@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.time import Window
+from training.acquaintance import Kinds, by_acquaintance, sentence, warnings_of_new
 from training.baselines import EventColumns, Rules, baseline_params
 from training.booster import BoosterParams, Trees, choose_rounds
 from training.bucket_charts import bucket_charts
@@ -129,6 +130,7 @@ class _Candidate:
     evaluation: Evaluation
     served: Evaluation
     grade: Grade
+    acquaintance: Kinds
 
     @property
     def beats_baseline(self) -> bool:
@@ -229,8 +231,13 @@ def _fit(recipe: _Recipe, roles: Roles) -> _Candidate:
         unseen.label[newest], margin[newest], recipe.baseline[roles.evaluate],
         cut, float(older.probability(np.array([cut]))[0]),
     )  # fmt: skip
-    found = judge(older.probability(margin))
-    return _Candidate(recipe, rounds, trees, serves, found, judge(apart), graded)
+    probability = older.probability(margin)
+    acquaintance = by_acquaintance(
+        fit.person, unseen.person[newest], unseen.label[newest], probability[newest],
+        margin[newest], recipe.params.seed,
+    )  # fmt: skip
+    found = judge(probability)
+    return _Candidate(recipe, rounds, trees, serves, found, judge(apart), graded, acquaintance)
 
 
 def _bundle(
@@ -279,8 +286,11 @@ def _metrics(chosen: _Candidate, model: _Candidate) -> dict[str, float]:
     """Return the figures of the evaluation and, as `served_*`, of the curve that serves."""
     served = chosen.served.metrics()
     of_curve = [name for name in served if name.startswith(OF_CURVE)]
+    seen, new = chosen.acquaintance
     return (
         chosen.evaluation.metrics()
+        | seen.metrics()
+        | new.metrics()
         | {f"served_{name}": served[name] for name in of_curve}
         | chosen.grade.metrics()
         | {"model_auc": model.evaluation.auc, "rounds": float(chosen.rounds)}
@@ -331,10 +341,12 @@ def _trained(
         params=asdict(chosen.recipe.params) | {"rounds": chosen.rounds},
         summary=(
             *summary(bundle, chosen.evaluation, chosen.served, chosen.grade, rules.best, roles),
+            sentence(chosen.acquaintance),
             *task.notes,
         ),
         warnings=(
             *task.cautions,
             *warnings_of(bundle, chosen.evaluation, rules.best, roles, eligible),
+            *warnings_of_new(chosen.acquaintance),
         ),
     )

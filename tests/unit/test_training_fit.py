@@ -104,6 +104,33 @@ def test_two_trainings_are_the_same_to_the_byte(trained, tmp_path):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
+def test_people_learnt_from_and_new_people_have_figures_of_their_own():
+    """In the newest month half of the people are others, who buy whatever they look at."""
+    newest = np.flatnonzero(DATASET.as_of == DATASET.as_of.max())
+    strangers = newest[::2]
+    person, label = DATASET.person.copy(), DATASET.label.copy()
+    person[strangers] += 1_000
+    label[strangers] = np.random.default_rng(6).random(len(strangers)) < 0.4
+    found = train(replace(DATASET, person=person, label=label), POPULATION, TASK, PARAMS)
+    metrics = found.bundle.metrics
+    assert (metrics["seen_people"], metrics["new_people"]) == (200, 200)
+    assert metrics["new_positive_rate"] == label[strangers].mean()
+    assert metrics["new_auc"] == pytest.approx(0.5, abs=0.1)
+    assert metrics["new_auc"] < metrics["seen_auc"] - 0.1
+    assert metrics["new_auc_low"] < metrics["new_auc"] < metrics["new_auc_high"]
+    said = "Of the people evaluated, 200 were in the fit (AUC"
+    assert any(each.startswith(said) for each in found.summary)
+    assert any("People new to the model are ranked worse" in each for each in found.warnings)
+
+
+def test_where_nobody_is_new_nothing_is_said_of_new_people(trained):
+    metrics = trained.bundle.metrics
+    assert (metrics["seen_people"], metrics["new_people"]) == (400, 0)
+    assert metrics["seen_auc"] == metrics["auc"] and "new_auc" not in metrics
+    assert any(each.endswith("and 0 are new.") for each in trained.summary)
+    assert not any("new to the model" in each for each in trained.warnings)
+
+
 def test_recency_serves_when_nothing_beats_it():
     said = []
     found = train(shop(0.0), POPULATION, TASK, PARAMS, said.append)
