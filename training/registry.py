@@ -7,6 +7,7 @@ killed half way can be repeated.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from typing import Any
 from training.bundle import Bundle
 
 CHAMPION = "champion"
+SQLITE = "sqlite:///"
 FINGERPRINT_TAG = "bundle"
 VERSION_TAG = "bundle_version"
 PROMOTED_TAG = "promoted"
@@ -71,7 +73,7 @@ class Registry:
         """
         bundle = Bundle.load(bundle_dir)
         name = f"{self.project}.{goal}"
-        with self._mlflow() as mlflow:
+        with _alone(self.tracking_uri, "training"), self._mlflow() as mlflow:
             found = _find(mlflow, name, bundle.fingerprint)
             if found is None:
                 experiment = self._experiment(mlflow, name)
@@ -121,18 +123,31 @@ class Registry:
             for noisy in ("mlflow", "alembic"):
                 logging.getLogger(noisy).setLevel(logging.ERROR)
             before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-            _make_room(self.tracking_uri)
             mlflow.set_tracking_uri(self.tracking_uri)
             try:
+                if self.tracking_uri.startswith(SQLITE):
+                    with _alone(self.tracking_uri):
+                        # Makes the tables of both stores, which two at once would spoil.
+                        mlflow.MlflowClient().search_registered_models(max_results=1)
                 yield mlflow
             finally:
                 mlflow.set_tracking_uri(before)
 
 
-def _make_room(tracking_uri: str) -> None:
-    """Make the folder of a sqlite file, which sqlite itself does not."""
-    if tracking_uri.startswith("sqlite:///"):
-        Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _alone(tracking_uri: str, what: str = "tables") -> Iterator[None]:
+    """Wait for other processes of this machine that do `what` at the same sqlite file.
+
+    Makes the file's folder, which sqlite itself does not. A server guards its own database.
+    """
+    if not tracking_uri.startswith(SQLITE):
+        yield
+        return
+    file = Path(tracking_uri.removeprefix(SQLITE))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f".{file.name}.{what}.lock").open("a+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _find(mlflow: Any, name: str, fingerprint: str) -> RegisteredVersion | None:
