@@ -270,6 +270,15 @@ class Allowed(Settings):
     """Why it is right: shown in the report."""
 
 
+class Tuning(Settings):
+    """Trials of other parameters of the trees, judged on rows before those that evaluate."""
+
+    trials: Annotated[int, Field(ge=0, le=1_000)] = 0
+    """Trials at most; 0: none, the defaults serve. With trials alone a run can be repeated."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Time limit of the trials of one goal; none by default."""
+
+
 class Training(Settings):
     """How models are trained."""
 
@@ -279,6 +288,8 @@ class Training(Settings):
     """Snapshots used for one goal, newest first."""
     allow: tuple[Allowed, ...] = ()
     """Features that the [leak lint](leaks.md) is to let pass."""
+    tuning: Tuning = Tuning()
+    """Search for better parameters of the trees."""
 
     @model_validator(mode="after")
     def _allowed_once(self) -> Training:

@@ -11,6 +11,7 @@ import numpy as np
 from features.behavior.definitions import Feature
 from features.behavior.scene import People
 from features.identity.hindsight import rewritten
+from features.settings import Project
 from features.store import Manifest, key_of
 from pipelines.provenance import check_provenance
 from pipelines.remedies import with_remedies
@@ -37,9 +38,10 @@ from training.pictures import pngs
 from training.registry import Registry
 from training.spine import event_rows, snapshots
 from training.sufficiency import short_look_backs
+from training.tuning import Budget
 
 TRAINED = "trained"
-TRAINED_VERSION = 10
+TRAINED_VERSION = 12
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,14 @@ def task_of(bench: Bench, plan: Plan, goal: CompiledGoal) -> TrainingTask:
         categories=plan.behaviour.category_lists,
         fewest_people=settings.min_people,
         allow=bench.workspace.project.training.allowed,
+        tuning=budget_of(bench.workspace.project),
     )
+
+
+def budget_of(project: Project) -> Budget | None:
+    """Return how much tuning a project asks for; None: none."""
+    asked = project.training.tuning
+    return Budget(asked.trials, asked.minutes) if asked.trials else None
 
 
 def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
@@ -193,7 +202,7 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
     key = key_of(
         TRAINED, TRAINED_VERSION, goal.name, goal.settings.kind, goal.settings.min_people,
         canonical(goal), list(lesson.features), everyone, asdict(params), allowed,
-        bench.salt("train"),
+        bench.workspace.project.training.tuning.model_dump(), bench.salt("train"),
     )  # fmt: skip
     if not bench.due("train", TRAINED, key, f"training {goal.name}: labels"):
         return key
@@ -272,6 +281,7 @@ def _register(bench: Bench, trained: Trained, page: str) -> dict[str, str]:
             "protocol": trained.roles.protocol,
         },
         pngs(figures(trained.report)),
+        trained.tuned.pages if trained.tuned else None,
     )
     return {"name": found.name, "version": str(found.version), "run_id": found.run_id}
 

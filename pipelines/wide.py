@@ -16,6 +16,7 @@ from features.engine import Engine
 from features.project_file import FILE_NAME
 from features.settings import Project
 from features.store import Store, write_whole
+from pipelines.learning import budget_of
 from pipelines.workspace import Workspace
 from training.booster import BoosterParams
 from training.bundle import Bundle
@@ -98,7 +99,9 @@ def train_table(
         say(f"reading {path.name}")
         wide = learn(engine, read_table(engine, path, delimiter), question)
         allowed = _allowed(workspace, wide)
-        trained = train_wide(wide, goal, params, say, fewest_people, allowed)
+        trained = train_wide(
+            wide, goal, params, say, fewest_people, allowed, budget_of(workspace.project)
+        )
         bundle = trained.bundle
         folder = workspace.bundle_folder(goal, bundle.version)
         bundle.save(folder)
@@ -151,6 +154,7 @@ def _register(workspace: Workspace, trained: Trained, folder: Path) -> Registere
             "protocol": trained.roles.protocol,
         },
         pngs(figures(trained.report)),
+        trained.tuned.pages if trained.tuned else None,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -206,6 +206,54 @@ class Trees:
         threads = 1 if len(matrix) < 64 else self.threads
         plain = np.ascontiguousarray(matrix, dtype=np.float64)
         return np.asarray(self._booster.predict(plain, num_threads=threads, **how))
+
+
+class Rehearsal:
+    """Fit rows, and rows to judge by, binned once for trials of many parameters."""
+
+    def __init__(
+        self,
+        matrix: Floats,
+        label: NDArray[np.int8],
+        judged: Floats,
+        outcome: NDArray[np.int8],
+        params: BoosterParams,
+    ) -> None:
+        names = [f"column_{number}" for number in range(matrix.shape[1])]
+        # Without the filter the same bins serve for leaves of any size.
+        settings = _settings(params, matrix, None) | {"feature_pre_filter": False}
+        self._shape, self._judged, self._outcome = matrix.shape, judged, outcome
+        self._fit = _data(matrix, label, names, settings)
+        plain = np.ascontiguousarray(judged, dtype=np.float64)
+        self._later = self._fit.create_valid(plain, outcome)
+
+    def leaf_of(self, params: BoosterParams) -> int:
+        """Return the fewest rows of a leaf under `params`."""
+        return int(params.settings(*self._shape)["min_data_in_leaf"])
+
+    def losses(
+        self, params: BoosterParams, watch: Callable[[int, float], None]
+    ) -> tuple[int, Floats]:
+        """Fit; return the best number of trees and the log-loss of each judged row with them.
+
+        `watch` is told the rounds so far and their mean log-loss; what it raises ends the fit.
+        """
+        lightgbm = _lightgbm()
+
+        def each(env: Any) -> None:
+            watch(env.iteration + 1, float(env.evaluation_result_list[0][2]))
+
+        booster = lightgbm.train(
+            params.settings(*self._shape)
+            | {"metric": "binary_logloss", "feature_pre_filter": False},
+            self._fit,
+            params.max_rounds,
+            valid_sets=[self._later],
+            callbacks=[each, lightgbm.early_stopping(params.early_stopping_rounds, verbose=False)],
+        )
+        rounds = int(booster.best_iteration)
+        margin = np.asarray(booster.predict(self._judged, num_iteration=rounds, raw_score=True))
+        return rounds, np.logaddexp(0.0, np.where(self._outcome == 1, -margin, margin))
 
 
 def choose_rounds(

@@ -28,6 +28,7 @@ from training.lint import check_alone, drops
 from training.reference import Reference
 from training.split import Roles, by_person, split
 from training.sufficiency import FEWEST_PEOPLE, Examples
+from training.tuning import Budget, Tuned, tune
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str], None]
@@ -45,7 +46,8 @@ class TrainingTask:
     `definitions` (one per feature, in order) and `categories` are opaque JSON for the bundle.
     `fewest_people` is needed with, and without, the outcome. `notes` are sentences about the rows,
     for the summary; `cautions` those that belong among the warnings. `allow` is the features, or
-    reasons, that may tell the outcome, to why that is right.
+    reasons, that may tell the outcome, to why that is right. `tuning` None: the parameters given,
+    as they are.
     """
 
     goal: str
@@ -61,6 +63,7 @@ class TrainingTask:
     notes: tuple[str, ...] = ()
     allow: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
+    tuning: Budget | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,7 @@ class Trained:
     importance: dict[str, float]
     buckets: list[dict[str, Any]]
     params: dict[str, Any]
+    tuned: Tuned | None
     summary: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -165,10 +169,16 @@ def train(
         task.event_columns, task.outcome_window, task.gap,
     )  # fmt: skip
     model_recipe, simple_recipe = _recipes(dataset, rules, params)
+    tuned = None
+    if task.tuning is not None:
+        later = dataset.rows(roles.calibrate)
+        tuned = tune(dataset.rows(roles.fit), later, params, task.tuning, say)
+        model_recipe = replace(model_recipe, params=tuned.params)
     say(f"Fitting on {int(roles.fit.sum())} rows")
     model = _fit(model_recipe, roles)
     suspects += drops(
-        dataset.rows(roles.fit), dataset.rows(roles.evaluate), model.trees, params, task.allow
+        dataset.rows(roles.fit), dataset.rows(roles.evaluate),
+        model.trees, model_recipe.params, task.allow,
     )  # fmt: skip
     chosen = model
     if not model.beats_baseline:
@@ -178,7 +188,7 @@ def train(
         chosen = replace(chosen, grade=replace(chosen.grade, outdone=True))
     say(f"Fitting {chosen.rounds} trees on all {len(dataset.label)} rows")
     bundle, matrix = _bundle(dataset, population, task, roles, rules, chosen, model)
-    trained = _trained(bundle, matrix, len(population), task, roles, rules, chosen, model)
+    trained = _trained(bundle, matrix, len(population), task, roles, rules, chosen, model, tuned)
     return replace(trained, warnings=(*(each.words for each in suspects), *trained.warnings))
 
 
@@ -323,6 +333,7 @@ def _trained(
     rules: Rules,
     chosen: _Candidate,
     model: _Candidate,
+    tuned: Tuned | None,
 ) -> Trained:
     step = max(1, len(matrix) // EXPLAINED_SAMPLE)
     sample, population = matrix[::step], bundle.score(matrix)
@@ -339,9 +350,11 @@ def _trained(
         importance=importance(explained, bundle.features),
         buckets=bucket_insights(explained, sample, bundle.features, population.bucket[::step]),
         params=asdict(chosen.recipe.params) | {"rounds": chosen.rounds},
+        tuned=tuned,
         summary=(
             *summary(bundle, chosen.evaluation, chosen.served, chosen.grade, rules.best, roles),
             sentence(chosen.acquaintance),
+            *([tuned.sentence] if tuned else []),
             *task.notes,
         ),
         warnings=(

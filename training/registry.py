@@ -64,12 +64,13 @@ class Registry:
         report_html: str,
         tags: Mapping[str, str],
         pictures: Mapping[str, bytes] | None = None,
+        pages: Mapping[str, str] | None = None,
     ) -> RegisteredVersion:
         """Log one training and make its model the champion; return the version it became.
 
         A bundle that is already a version is found, not logged again, and becomes champion only
-        when the first attempt did not get that far. `pictures` are PNGs by name. Raises
-        `BrokenBundle` for a broken folder.
+        when the first attempt did not get that far. `pictures` are PNGs by name,
+        `pages` more texts by file name. Raises `BrokenBundle` for a broken folder.
         """
         bundle = Bundle.load(bundle_dir)
         name = f"{self.project}.{goal}"
@@ -80,6 +81,8 @@ class Registry:
                 with mlflow.start_run(experiment_id=experiment, run_name=bundle.version) as run:
                     _log_facts(mlflow, bundle, params, metrics, report_html, tags)
                     _log_pictures(mlflow, pictures or {})
+                    for file, text in (pages or {}).items():
+                        mlflow.log_text(text, file)
                     uri = _log_model(mlflow, bundle, bundle_dir)
                 found = _register(mlflow, name, uri, run.info.run_id, bundle)
             _promote_once(mlflow, found)

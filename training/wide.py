@@ -47,6 +47,7 @@ from training.evaluation import auc
 from training.fit import Progress, Trained, TrainingTask, train
 from training.sufficiency import FEWEST_PEOPLE
 from training.tables import Sheet
+from training.tuning import Budget
 
 Floats = NDArray[np.float64]
 
@@ -423,6 +424,7 @@ def train_wide(
     progress: Progress | None = None,
     fewest_people: int = FEWEST_PEOPLE,
     allow: Mapping[str, str] | None = None,
+    tuning: Budget | None = None,
 ) -> Trained:
     """Train on a wide table; the reference population is everyone in it.
 
@@ -446,6 +448,7 @@ def train_wide(
         fewest_people=fewest_people,
         notes=wide.notes,
         allow=allow or {},
+        tuning=tuning,
     )
     trained = train(wide.dataset, wide.dataset.matrix, task, params, progress)
     return replace(trained, summary=(*trained.summary, _beside(wide.dataset, trained)))

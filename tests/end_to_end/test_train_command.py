@@ -90,3 +90,20 @@ def test_a_column_that_knows_the_outcome_is_refused_unless_the_project_allows_it
     )
     assert allowed.trained.warnings[0].startswith("profile_paid (Paid) alone tells")
     assert allowed.trained.warnings[0].endswith("Allowed by training.allow: a test")
+
+
+def test_the_trials_of_a_tuning_are_kept_with_the_run(tmp_path):
+    (tmp_path / "shop.csv").write_text(shop())
+    (tmp_path / "likelier.yaml").write_text(
+        "project: shop\nsources: [{name: s, kind: events, path: s.csv, event_time: t, "
+        "event_type: e, identities: {customer: c}}]\n"
+        "identity: {namespaces: [{name: customer, type: person}]}\n"
+        "training: {tuning: {trials: 2}}\n"
+    )
+    how = ["-p", str(tmp_path), "train", str(tmp_path / "shop.csv"), "--label", "bought"]
+    result = CliRunner().invoke(app, [*how, "--min-people", "50", "--json"])
+    assert result.exit_code == 0, result.output
+    assert any("2 of 2 trials" in each for each in json.loads(result.stdout)["summary"])
+    (table,) = (tmp_path / ".likelier" / "mlartifacts").rglob("tuning.csv")
+    assert len(table.read_text().splitlines()) == 3
+    assert (table.parent / "tuning.html").is_file()
