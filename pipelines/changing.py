@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from features import time
 from features.behavior.catalogue import from_json
-from features.behavior.definitions import CategoryIs, Definition
+from features.behavior.definitions import CategoryIs, Definition, ValueIs, ValueShare
 from features.behavior.table import matrix_of
 from features.errors import LikelierError
 from features.identity.overrides import applied
@@ -92,13 +92,13 @@ class Scored:
         Such a feature is null for everyone. Values of an attribute are found by value: the place
         in the list may have changed. One that this run does not list is read as no.
         """
-        lists: Mapping[str, Sequence[str]] = self.bundle.categories or {}
+        now, then = (each.categories or {} for each in (self.bundle, bundle))
         found, missing = np.full((len(self.features), len(bundle.names)), np.nan), []
         for place, raw in enumerate(bundle.definitions):
             definition = from_json(raw)
-            if isinstance(definition, CategoryIs) and definition.attribute in lists:
-                listed = list((bundle.categories or {}).get(definition.attribute, ()))
-                names = list(_columns(definition, listed, lists[definition.attribute]))
+            listing = _listing(definition)
+            if listing in now:
+                names = list(_columns(definition, then.get(listing, ()), now[listing]))
                 found[:, place] = self._column(names).sum(axis=1)
             elif definition.feature.name in self.features.column_names:
                 found[:, place] = self._column([definition.feature.name])[:, 0]
@@ -113,21 +113,26 @@ class Scored:
         return matrix_of(self.features.select(known))
 
 
-def _columns(wanted: CategoryIs, then: Sequence[str], now: Sequence[str]) -> Iterator[str]:
-    """Yield the columns of a run listing `now` that say yes where `wanted`, of `then`, would."""
-    attribute = wanted.attribute
+def _listing(definition: Definition) -> str:
+    """Return which list of values a definition's place is in; "" where it is in none."""
+    match definition:
+        case CategoryIs(attribute=attribute):
+            return attribute
+        case ValueShare() | ValueIs() if definition.position or definition.value is None:
+            return f"{definition.event}.{definition.attribute}"
+    return ""
+
+
+def _columns(wanted: Any, then: Sequence[str], now: Sequence[str]) -> Iterator[str]:
+    """Yield the columns of a run listing `now` that add up to `wanted`, of `then`."""
     if wanted.value is not None:
         if wanted.value in now:
-            yield _named(CategoryIs(attribute, wanted.value, now.index(wanted.value) + 1))
+            yield replace(wanted, position=now.index(wanted.value) + 1).feature.name
         return
     for place, value in enumerate(now, 1):
         if value not in then:
-            yield _named(CategoryIs(attribute, value, place))
-    yield _named(CategoryIs(attribute, None, 0))
-
-
-def _named(definition: Definition) -> str:
-    return definition.feature.name
+            yield replace(wanted, value=value, position=place).feature.name
+    yield wanted.feature.name
 
 
 # The question ------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from training.factors import (
     reasons_of,
 )
 from training.reference import BUCKETS
-from training.wording import said_number
+from training.wording import said_null, said_number
 
 Floats = NDArray[np.float64]
 
@@ -150,8 +150,7 @@ class BucketSums:
             found = np.quantile(known, list(LEVELS.values()), method="inverted_cdf")
             for name, value in zip(LEVELS, found, strict=True):
                 yield {"kind": "quantile", "name": name, "value": float(value)}
-        missing = "never" if self.features[column].null == "null = never" else "unknown"
-        yield _share(missing, 1.0 - len(known) / len(values))
+        yield _share(said_null(self.features[column]), 1.0 - len(known) / len(values))
 
 
 def _share(name: str, share: float) -> dict[str, Any]:

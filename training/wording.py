@@ -14,7 +14,10 @@ from features.behavior.definitions import Feature
 
 Floats = NDArray[np.float64]
 
-SINGULAR = {"days": "day", "events": "event", "values": "value", "identities": "identity"}
+SINGULAR = {
+    "days": "day", "events": "event", "values": "value", "identities": "identity",
+    "sessions": "session", "minutes": "minute", "hours": "hour",
+}  # fmt: skip
 """Units that are counted, as said of one."""
 DAYS_A_YEAR = 365.25
 YEARS_FROM = 2 * DAYS_A_YEAR
@@ -31,15 +34,17 @@ def said_number(value: float) -> str:
 
 
 def said_value(feature: Feature, value: float | None) -> str:
-    """Say a value: `12 days`, `1 event`, `51 years`, `2.5 times`, `yes`, `never`, `unknown`.
+    """Say a value: `12 days`, `1 event`, `51 years`, `2.5 times`, `40%`, `yes`, `never`.
 
-    Null (None or NaN), and what is infinite, is `never` or `unknown` by what the feature says null
-    means. An attribute's own numbers have no unit.
+    Null (None or NaN), and what is infinite, is said as `said_null`. An attribute's own numbers
+    have no unit.
     """
     if value is None or not math.isfinite(value):
-        return "never" if feature.null == "null = never" else "unknown"
+        return said_null(feature)
     if feature.unit == "yes/no":
         return "yes" if value else "no"
+    if feature.unit == "share":
+        return f"{said_number(100 * value)}%"
     if feature.unit == "ratio":
         return f"{said_number(value)} times"
     if feature.unit == "days" and abs(value) >= YEARS_FROM:
@@ -48,6 +53,12 @@ def said_value(feature: Feature, value: float | None) -> str:
     if feature.unit not in SINGULAR:
         return said
     return f"{said} {SINGULAR[feature.unit] if said == '1' else feature.unit}"
+
+
+def said_null(feature: Feature) -> str:
+    """Say what null means of a feature: `never`, `none seen` or `unknown`."""
+    meaning = feature.null.removeprefix("null = ")
+    return meaning if meaning in ("never", "none seen") else "unknown"
 
 
 def said_values(

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from features.behavior.catalogue import to_json
-from features.behavior.definitions import CategoryIs, Count
+from features.behavior.definitions import CategoryIs, Count, ValueShare
 from features.store import Manifest
 from features.time import Window
 from pipelines.changing import Scored
@@ -20,8 +20,11 @@ def attribute(*values):
     return [*listed, CategoryIs("country", None, 0)]
 
 
-def run(countries, definitions, columns):
-    """A run that lists `countries`, whose model has `definitions`, with a table of `columns`."""
+WINDOW = Window.parse("30d")
+
+
+def run(values, definitions, columns, listing="country"):
+    """A run that lists `values`, whose model has `definitions`, with a table of `columns`."""
     matrix = np.arange(len(definitions) * 60.0).reshape(60, -1) % 7
     label = (np.arange(60) % 2).astype(np.int8)
     names = [each.feature.name for each in definitions]
@@ -31,7 +34,7 @@ def run(countries, definitions, columns):
     bundle = Bundle(
         goal="buy", kind="conversion", basis="calendar", as_of=0, outcome_window="30d", gap="",
         trees=trees, calibrator=calibrator, features=tuple(d.feature for d in definitions),
-        definitions=[to_json(each) for each in definitions], categories={"country": countries},
+        definitions=[to_json(each) for each in definitions], categories={listing: values},
         reference=Reference.of(margin, calibrator.probability(margin)), base_rate=0.5,
         serves="model", metrics={}, data_fingerprint="",
     )  # fmt: skip
@@ -75,6 +78,21 @@ def test_values_of_an_attribute_are_found_by_value(data, model, wanted, missing)
     matrix, lacking = data.matrix(model.bundle)
     assert matrix[:, :3].tolist() == wanted
     assert lacking == missing
+
+
+def test_shares_of_an_events_values_are_found_by_value_too():
+    def shares(*values):
+        listed = [*((value, at) for at, value in enumerate(values, 1)), (None, 0)]
+        return [ValueShare("search", "term", value, at, WINDOW) for value, at in listed]
+
+    def searches(values, *found):
+        columns = {each.feature.name: [n] for each, n in zip(shares(*values), found, strict=True)}
+        return run(values, shares(*values), columns, listing="search.term")
+
+    old = searches(["shoe", "hat"], 0.5, 0.2, 0.3)
+    new = searches(["hat", "sock"], 0.1, 0.6, 0.3)
+    assert new.matrix(old.bundle)[0].tolist() == [[0.0, 0.1, pytest.approx(0.9)]]
+    assert old.matrix(new.bundle)[0].tolist() == [[0.2, 0.0, pytest.approx(0.8)]]
 
 
 def test_what_a_run_does_not_measure_is_unknown():
