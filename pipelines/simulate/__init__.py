@@ -57,13 +57,13 @@ class SimulatedShop:
 
 def simulate(
     directory: Path, *, people: int = 20_000, days: int = 240, seed: int = 7,
-    end: str = "2026-06-30", progress: Progress | None = None,
+    end: str = "2026-06-30", causes: Causes | None = None, progress: Progress | None = None,
 ) -> SimulatedShop:  # fmt: skip
     """Simulate a shop of `people` people over the `days` days before `end` (exclusive, UTC).
 
     Writes `likelier.yaml`, `data/` and `truth/` into `directory`, replacing an earlier simulated
-    shop there. About 50 events a person at the default length. `progress` hears the stage (`live`,
-    `unroll`, `write`, `truth`) and the share of it done.
+    shop there. About 50 events a person at the default length. `causes` plants effects of other
+    sizes. `progress` hears the stage (`live`, `unroll`, `write`, `truth`) and the share of it done.
 
     Raises `SimulateError` when the folder holds another project or the size makes no shop, and
     `TimeError` when `end` is no date.
@@ -73,7 +73,7 @@ def simulate(
     _refuse(directory, people, days, last)
     # A stream of random numbers a stage: changing one stage leaves the others as they were.
     streams = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(4)]
-    world = _world(people, days, last, streams, tell)
+    world = _world(causes or Causes(), people, days, last, streams, tell)
     files = _write_data(directory, world, streams[3], tell)
     tell("truth", 0.0)
     files += write_truth(directory / "truth", world, streams[3])
@@ -99,9 +99,14 @@ def _refuse(directory: Path, people: int, days: int, end: int) -> None:
 
 
 def _world(
-    people: int, days: int, end: int, streams: list[np.random.Generator], tell: Progress
+    causes: Causes,
+    people: int,
+    days: int,
+    end: int,
+    streams: list[np.random.Generator],
+    tell: Progress,
 ) -> World:
-    causes, start = Causes(), end - days * MICROS_PER_DAY
+    start = end - days * MICROS_PER_DAY
     traits = draw_traits(people, days, streams[0])
     snapshot_day = days - SNAPSHOT_BEFORE_END
     lives = live(causes, traits, days, snapshot_day, streams[1], lambda share: tell("live", share))

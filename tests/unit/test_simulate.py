@@ -18,6 +18,7 @@ from features.project_file import load
 from pipelines.simulate import SimulatedShop, SimulateError, simulate
 from pipelines.simulate.happenings import TYPES
 from pipelines.simulate.life import State, chances, death_hazard, live_a_day, purchase_chance
+from pipelines.simulate.planted import PLANTED
 from pipelines.simulate.world import Causes, Traits, draw_traits, rows
 
 PEOPLE = 2_000
@@ -491,3 +492,11 @@ def test_the_project_file_is_a_valid_project_naming_columns_that_exist(
     assert len(list(shop.directory.glob(web.path))) == 8
     used = {name for segment in project.segments for name in segment.export}
     assert used == {destination.name for destination in project.destinations}
+
+
+def test_other_causes_can_be_planted(tmp_path: Path) -> None:
+    planted = simulate(tmp_path / "planted", people=60, days=90, causes=PLANTED)
+    usual = simulate(tmp_path / "usual", people=60, days=90)
+    sizes = json.loads((planted.directory / "truth" / "causes.json").read_text())
+    assert (sizes["purchase_carts"], sizes["purchase_inclination"]) == (3.0, 0.0)
+    assert planted.purchases != usual.purchases
