@@ -190,7 +190,8 @@ def person(chance: np.random.Generator) -> Person:
         amounts = Numbers(chance.integers(1, 10**7, number), np.zeros(number, bool))
         texts = Texts(codes, tuple(f"text {code}" for code in range(9)))
         columns = {"amount": amounts, "product": texts, "term": texts, "page": texts}
-        return Events(times, times, (times // MICROS_PER_DAY).astype(np.int32), columns)
+        days, hours = (times // MICROS_PER_DAY).astype(np.int32), np.zeros(number, np.int8)
+        return Events(times, times, days, hours, columns)
 
     events = {name: some(EVENTS // 3) for name in ("purchase", "view", "search")}
     history = History(events, {"country": "France", "age": 300_000}, {"email": 1})

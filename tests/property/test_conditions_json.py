@@ -29,7 +29,7 @@ every_kind = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(every_kind)
 def test_a_condition_goes_to_json_and_back(condition: Condition) -> None:
     assume(len(text(condition)) <= 4_000)
@@ -62,7 +62,7 @@ anything = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(every_kind, st.data())
 def test_a_damaged_document_is_a_condition_or_a_coded_error(
     condition: Condition, data: st.DataObject
@@ -89,7 +89,7 @@ def assert_leads_somewhere(document: Any, path: str) -> None:
         place = place[int(step) if isinstance(place, list) else step]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(anything)
 def test_anything_at_all_is_answered(document: Any) -> None:
     try:

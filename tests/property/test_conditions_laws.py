@@ -325,7 +325,7 @@ def test_table_says_what_the_plain_evaluator_says(
     assert_the_table_agrees(condition, worlds[seed])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(joined(sequences(texts)), st.integers(0, 2))
 def test_the_table_finds_the_sequences_that_trying_every_choice_finds(
     worlds: list[World], condition: Condition, seed: int

@@ -74,7 +74,7 @@ def assert_live_agrees(condition: Condition, world: World, people: list[Person])
 every_kind = conditions(texts)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(every_kind, st.integers(0, 2))
 def test_live_says_what_the_plain_evaluator_says(
     worlds: list[World], people: list[list[Person]], condition: Condition, seed: int
@@ -82,7 +82,7 @@ def test_live_says_what_the_plain_evaluator_says(
     assert_live_agrees(condition, worlds[seed], people[seed])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(joined(sequences(texts)), st.integers(0, 2))
 def test_live_finds_the_sequences_that_trying_every_choice_finds(
     worlds: list[World], people: list[list[Person]], condition: Condition, seed: int
@@ -90,7 +90,7 @@ def test_live_finds_the_sequences_that_trying_every_choice_finds(
     assert_live_agrees(condition, worlds[seed], people[seed])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(every_kind, st.integers(0, 2))
 def test_live_says_what_the_table_says(
     worlds: list[World], people: list[list[Person]], condition: Condition, seed: int
@@ -100,7 +100,7 @@ def test_live_says_what_the_table_says(
     assert [answer(person) for person in people[seed]] == rows["matches"].to_pylist()
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(measures(texts), st.integers(0, 2))
 def test_live_measures_what_the_plain_evaluator_measures(
     worlds: list[World], people: list[list[Person]], measure: t.Measure, seed: int
@@ -111,7 +111,7 @@ def test_live_measures_what_the_plain_evaluator_measures(
     assert [figure(person) for person in people[seed]] == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(measures(texts), st.integers(0, 2))
 def test_live_measures_what_the_table_measures(
     worlds: list[World], people: list[list[Person]], measure: t.Measure, seed: int
@@ -124,7 +124,7 @@ def test_live_measures_what_the_table_measures(
     assert kinds <= {Decimal} or kinds <= {float} or kinds <= {str}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(joined(value_tests(measures(texts), texts)), st.integers(0, 2))
 def test_a_test_of_a_measure_says_live_what_the_plain_evaluator_says(
     worlds: list[World], people: list[list[Person]], condition: Condition, seed: int

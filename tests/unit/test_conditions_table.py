@@ -19,7 +19,7 @@ HOSTILE = [
     "{country}", "$1", ":name", "?", "é\u00a0\U0001f600", "two\nlines", "-- x", "/*",
 ]  # fmt: skip
 VOCABULARY = Vocabulary(
-    events={"purchase": {"amount": "number", "product": "text"}, "view": {}},
+    events={"purchase": {"amount": "number", "product": "text"}, "view": {}, "cart": {}},
     attributes={"country": "text", "age": "number", "born": "date", "vip": "boolean"},
     identities=frozenset({"email"}),
     goals=frozenset({"churn"}),
@@ -161,6 +161,8 @@ JOURNEYS = {
     5: [("view", 9 * MICROS_PER_DAY), ("view", 2 * MICROS_PER_DAY), ("purchase", MICROS_PER_DAY),
         ("view", MICROS_PER_DAY - 1)],
     6: [],
+    7: [("view", 9 * MICROS_PER_DAY), ("view", 5 * MICROS_PER_DAY),
+        ("cart", 4 * MICROS_PER_DAY + 1), ("purchase", 4 * MICROS_PER_DAY)],
 }  # fmt: skip
 
 
@@ -181,30 +183,35 @@ def journeys() -> tuple[pa.Table, pa.Table]:
 
 FOUND = [
     # Later means later: at the same instant is no order. Just one day later is within 1d.
-    ("sequence(view then purchase)", {1, 2, 5}),
+    ("sequence(view then purchase)", {1, 2, 5, 7}),
     ("sequence(purchase then view)", {4, 5}),
-    ("sequence(view then purchase within 1d)", {1, 5}),
+    ("sequence(view then purchase within 1d)", {1, 5, 7}),
     # Any view may begin the sequence, not the first or the last alone.
-    ("sequence(view then view then purchase)", {5}),
-    ("sequence(view then view within 6d)", {5}),
+    ("sequence(view then view then purchase)", {5, 7}),
+    ("sequence(view then view within 6d)", {5, 7}),
     ("sequence(view then purchase within 5d then view)", {5}),
     # Nothing must happen between a step and the next that did.
-    ("sequence(view then not view then purchase)", {1, 2, 5}),
-    ("sequence(view then not purchase then view)", {5}),
-    ("sequence(view then not view within 6d then purchase)", {1, 2, 5}),
+    ("sequence(view then not view then purchase)", {1, 2, 5, 7}),
+    ("sequence(view then not purchase then view)", {5, 7}),
+    ("sequence(view then not view within 6d then purchase)", {1, 2, 5, 7}),
     ("sequence(purchase then not purchase then view within 1s)", {5}),
+    # An event that must be absent ends the span that it lies in, and no other.
+    ("sequence(view then not cart then purchase)", {1, 2, 5}),
+    ("sequence(view then not cart within 1d then purchase)", {1, 2, 5, 7}),
+    ("sequence(view then not cart within 5d then purchase)", {1, 2, 5}),
+    ("sequence(view then cart then purchase within 1s)", {7}),
     # At the end nothing must happen until as_of; within a time, that time must be over.
     ("sequence(view then not purchase)", {3, 4, 5}),
-    ("sequence(view then not purchase within 1d)", {2, 3, 5}),
-    ("sequence(purchase then not view within 3d)", {1, 2, 3, 4}),
+    ("sequence(view then not purchase within 1d)", {2, 3, 5, 7}),
+    ("sequence(purchase then not view within 3d)", {1, 2, 3, 4, 7}),
     ("sequence(purchase then not view within 4d)", {3}),
     ("sequence(purchase then not view within 5d)", set()),
     ("not sequence(view then purchase)", {3, 4, 6}),
     # Limits of time are those of each event.
-    ("sequence(view in last 5d then purchase)", {1, 2, 5}),
+    ("sequence(view in last 5d then purchase)", {1, 2, 5, 7}),
     ("sequence(view in last 4d then purchase)", {5}),
     ("sequence(view then purchase before date('2023-11-10T22:13:20Z'))", set()),
-    ("sequence(view then purchase before date('2023-11-10T22:13:20.000001Z'))", {1}),
+    ("sequence(view then purchase before date('2023-11-10T22:13:20.000001Z'))", {1, 7}),
 ]
 """A sequence, and in whose journey it is found."""
 
