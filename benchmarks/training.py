@@ -43,6 +43,7 @@ from features.behavior.definitions import Count, DaysSince, Definition, Feature,
 from features.behavior.table import matrix_of
 from features.time import MICROS_PER_DAY, Window
 from training import lint
+from training.baselines import EventColumns
 from training.booster import BoosterParams
 from training.charts import report_html
 from training.dataset import Dataset
@@ -204,7 +205,7 @@ def learn(
         population = read(paths[-1], features, 0).matrix
     task = TrainingTask(
         "conversion", "conversion", "calendar", SNAPSHOTS * STEP * MICROS_PER_DAY,
-        Window.parse(f"{STEP}d"), None, "days_since_purchase",
+        Window.parse(f"{STEP}d"), None, EventColumns.of("purchase", definitions),
     )  # fmt: skip
     params = BoosterParams(num_threads=THREADS, max_rounds=asked.rounds)
     trained = train(dataset, population, task, params, tell())

@@ -290,6 +290,8 @@ class Training(Settings):
     """Features that the [leak lint](leaks.md) is to let pass."""
     tuning: Tuning = Tuning()
     """Search for better parameters of the trees."""
+    select_features: bool = False
+    """Leave out features that say nothing, and report which."""
 
     @model_validator(mode="after")
     def _allowed_once(self) -> Training:

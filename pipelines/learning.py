@@ -41,7 +41,7 @@ from training.sufficiency import short_look_backs
 from training.tuning import Budget
 
 TRAINED = "trained"
-TRAINED_VERSION = 12
+TRAINED_VERSION = 13
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,7 @@ def task_of(bench: Bench, plan: Plan, goal: CompiledGoal) -> TrainingTask:
         fewest_people=settings.min_people,
         allow=bench.workspace.project.training.allowed,
         tuning=budget_of(bench.workspace.project),
+        selecting=bench.workspace.project.training.select_features,
     )
 
 
@@ -202,7 +203,8 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
     key = key_of(
         TRAINED, TRAINED_VERSION, goal.name, goal.settings.kind, goal.settings.min_people,
         canonical(goal), list(lesson.features), everyone, asdict(params), allowed,
-        bench.workspace.project.training.tuning.model_dump(), bench.salt("train"),
+        bench.workspace.project.training.tuning.model_dump(),
+        bench.workspace.project.training.select_features, bench.salt("train"),
     )  # fmt: skip
     if not bench.due("train", TRAINED, key, f"training {goal.name}: labels"):
         return key
@@ -281,7 +283,7 @@ def _register(bench: Bench, trained: Trained, page: str) -> dict[str, str]:
             "protocol": trained.roles.protocol,
         },
         pngs(figures(trained.report)),
-        trained.tuned.pages if trained.tuned else None,
+        trained.pages,
     )
     return {"name": found.name, "version": str(found.version), "run_id": found.run_id}
 

@@ -100,7 +100,14 @@ def train_table(
         wide = learn(engine, read_table(engine, path, delimiter), question)
         allowed = _allowed(workspace, wide)
         trained = train_wide(
-            wide, goal, params, say, fewest_people, allowed, budget_of(workspace.project)
+            wide,
+            goal,
+            params,
+            say,
+            fewest_people,
+            allowed,
+            budget_of(workspace.project),
+            workspace.project.training.select_features,
         )
         bundle = trained.bundle
         folder = workspace.bundle_folder(goal, bundle.version)
@@ -154,7 +161,7 @@ def _register(workspace: Workspace, trained: Trained, folder: Path) -> Registere
             "protocol": trained.roles.protocol,
         },
         pngs(figures(trained.report)),
-        trained.tuned.pages if trained.tuned else None,
+        trained.pages,
     )
 
 

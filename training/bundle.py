@@ -56,7 +56,7 @@ class Bundle:
     gap "" = none; both are "" where the basis is a wide table); `definitions` is the caller's
     feature manifest and `categories` its lists, both returned untouched; `base_rate` is the share
     of labelled rows with the outcome; `serves` says whether the trees are the model's or those of
-    the baseline alone.
+    the baseline alone; `dropped` is why features were left out, by name.
     """
 
     goal: str
@@ -76,6 +76,7 @@ class Bundle:
     metrics: Mapping[str, float]
     data_fingerprint: str
     trained_on: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
     distributions: tuple[Distribution, ...] = ()
     """Of the reference population: what drift is measured from. Older bundles have none."""
 
@@ -148,7 +149,9 @@ class Bundle:
         return bundle
 
     def _facts(self) -> dict[str, Any]:
-        return {
+        # Only where there is something to say: bundles of before have no such fact.
+        dropped = {"dropped": dict(self.dropped)} if self.dropped else {}
+        return dropped | {
             "goal": self.goal,
             "kind": self.kind,
             "basis": self.basis,

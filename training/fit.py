@@ -24,8 +24,9 @@ from training.evaluation import OF_CURVE, Evaluation, evaluate
 from training.factors import importance
 from training.findings import summary, warnings_of
 from training.grade import Grade, cut_of, grade
-from training.lint import check_alone, drops
+from training.lint import allowed_of, check_alone, drops
 from training.reference import Reference
+from training.selection import Selection, narrowed, select
 from training.split import Roles, by_person, split
 from training.sufficiency import FEWEST_PEOPLE, Examples
 from training.tuning import Budget, Tuned, tune
@@ -47,7 +48,7 @@ class TrainingTask:
     `fewest_people` is needed with, and without, the outcome. `notes` are sentences about the rows,
     for the summary; `cautions` those that belong among the warnings. `allow` is the features, or
     reasons, that may tell the outcome, to why that is right. `tuning` None: the parameters given,
-    as they are.
+    as they are. `selecting`: features that say nothing are left out.
     """
 
     goal: str
@@ -64,6 +65,7 @@ class TrainingTask:
     allow: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
     tuning: Budget | None = None
+    selecting: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +93,18 @@ class Trained:
     buckets: list[dict[str, Any]]
     params: dict[str, Any]
     tuned: Tuned | None
+    selection: Selection | None
     summary: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """What selection and tuning tried, as files to keep with the run."""
+        return {
+            name: text
+            for each in (self.selection, self.tuned) if each is not None
+            for name, text in each.pages.items()
+        }  # fmt: skip
 
     @property
     def report(self) -> Report:
@@ -121,6 +133,14 @@ class _Recipe:
     params: BoosterParams
     monotone: tuple[int, ...] | None
     baseline: Floats
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What was looked for before the fit; None: it was not asked for."""
+
+    selection: Selection | None = None
+    tuned: Tuned | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,16 +189,20 @@ def train(
         task.event_columns, task.outcome_window, task.gap,
     )  # fmt: skip
     model_recipe, simple_recipe = _recipes(dataset, rules, params)
-    tuned = None
+    fit, later = dataset.rows(roles.fit), dataset.rows(roles.calibrate)
+    tuned = selection = None
+    if task.selecting:
+        selection = select(fit, later, params, say)
+        fit, later, whole = (narrowed(d, selection.kept) for d in (fit, later, dataset))
+        model_recipe = replace(model_recipe, dataset=whole)
     if task.tuning is not None:
-        later = dataset.rows(roles.calibrate)
-        tuned = tune(dataset.rows(roles.fit), later, params, task.tuning, say)
+        tuned = tune(fit, later, params, task.tuning, say)
         model_recipe = replace(model_recipe, params=tuned.params)
     say(f"Fitting on {int(roles.fit.sum())} rows")
     model = _fit(model_recipe, roles)
     suspects += drops(
-        dataset.rows(roles.fit), dataset.rows(roles.evaluate),
-        model.trees, model_recipe.params, task.allow,
+        fit, model_recipe.dataset.rows(roles.evaluate),
+        model.trees, model_recipe.params, allowed_of(fit, task.allow),
     )  # fmt: skip
     chosen = model
     if not model.beats_baseline:
@@ -186,9 +210,10 @@ def train(
         say(f"The model does not beat {simple}: fitting {simple} alone")
         chosen = _fit(simple_recipe, roles)
         chosen = replace(chosen, grade=replace(chosen.grade, outdone=True))
+    search = _Search(selection, tuned)
     say(f"Fitting {chosen.rounds} trees on all {len(dataset.label)} rows")
-    bundle, matrix = _bundle(dataset, population, task, roles, rules, chosen, model)
-    trained = _trained(bundle, matrix, len(population), task, roles, rules, chosen, model, tuned)
+    bundle, matrix = _bundle(dataset, population, task, roles, rules, chosen, model, search)
+    trained = _trained(bundle, matrix, len(population), task, roles, rules, chosen, model, search)
     return replace(trained, warnings=(*(each.words for each in suspects), *trained.warnings))
 
 
@@ -258,6 +283,7 @@ def _bundle(
     rules: Rules,
     chosen: _Candidate,
     model: _Candidate,
+    search: _Search,
 ) -> tuple[Bundle, Floats]:
     """Refit on all rows and bundle; also return the reference rows in the bundle's columns."""
     data = chosen.recipe.dataset
@@ -287,6 +313,7 @@ def _bundle(
         | _simple(dataset.rows(roles.evaluate), rules),
         data_fingerprint=dataset.fingerprint(),
         trained_on=_counts(dataset, roles, len(everyone)),
+        dropped=search.selection.reasons if search.selection else {},
         distributions=distributions(data.features, matrix, margin),
     )
     return bundle, matrix
@@ -333,7 +360,7 @@ def _trained(
     rules: Rules,
     chosen: _Candidate,
     model: _Candidate,
-    tuned: Tuned | None,
+    search: _Search,
 ) -> Trained:
     step = max(1, len(matrix) // EXPLAINED_SAMPLE)
     sample, population = matrix[::step], bundle.score(matrix)
@@ -350,11 +377,12 @@ def _trained(
         importance=importance(explained, bundle.features),
         buckets=bucket_insights(explained, sample, bundle.features, population.bucket[::step]),
         params=asdict(chosen.recipe.params) | {"rounds": chosen.rounds},
-        tuned=tuned,
+        tuned=search.tuned,
+        selection=search.selection,
         summary=(
             *summary(bundle, chosen.evaluation, chosen.served, chosen.grade, rules.best, roles),
             sentence(chosen.acquaintance),
-            *([tuned.sentence] if tuned else []),
+            *(each.sentence for each in (search.selection, search.tuned) if each is not None),
             *task.notes,
         ),
         warnings=(

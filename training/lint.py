@@ -222,6 +222,12 @@ def _fewer(dataset: Dataset, most: int) -> Dataset:
 # Allowed -----------------------------------------------------------------------------------------
 
 
+def allowed_of(dataset: Dataset, allow: Mapping[str, str]) -> dict[str, str]:
+    """Return what of `allow` names features, or reasons, that the dataset still has."""
+    known = {*dataset.names, *(reason.code for reason in reasons_of(dataset.features))}
+    return {name: why for name, why in allow.items() if name in known}
+
+
 def _excused(dataset: Dataset, allow: Mapping[str, str]) -> dict[int, str]:
     """Return, by column, why it is right; raise `UnknownFeature`."""
     known = {reason.code: reason.columns for reason in reasons_of(dataset.features)}

@@ -425,6 +425,7 @@ def train_wide(
     fewest_people: int = FEWEST_PEOPLE,
     allow: Mapping[str, str] | None = None,
     tuning: Budget | None = None,
+    selecting: bool = False,
 ) -> Trained:
     """Train on a wide table; the reference population is everyone in it.
 
@@ -449,6 +450,7 @@ def train_wide(
         notes=wide.notes,
         allow=allow or {},
         tuning=tuning,
+        selecting=selecting,
     )
     trained = train(wide.dataset, wide.dataset.matrix, task, params, progress)
     return replace(trained, summary=(*trained.summary, _beside(wide.dataset, trained)))
