@@ -8,6 +8,7 @@ from typing import Any
 
 from features.store import Store
 from pipelines.scoring import DRIFT, SCORES
+from training.drift import SCORE
 
 Moved = Mapping[str, Sequence[Mapping[str, Any]]]
 """By goal: every feature and the score, the most moved first, as `training.drift.Drift.body`."""
@@ -23,13 +24,27 @@ def drift_figures(moved: Moved) -> dict[str, Any]:
     """Return what a run tells of drift, by goal: PSI of the score, and who moved by code."""
     return {
         goal: {
-            "score": next((each["psi"] for each in found if each["code"] == "score"), None),
-            "features": len([each for each in found if each["code"] != "score"]),
+            "score": next((each["psi"] for each in found if each["code"] == SCORE), None),
+            "features": len([each for each in found if each["code"] != SCORE]),
             "moved": [each["code"] for each in found if each["level"] == "moved"],
             "shifted": [each["code"] for each in found if each["level"] == "shifted"],
             "nulls_jumped": [each["code"] for each in found if each["nulls_jumped"]],
         }
         for goal, found in moved.items()
+    }
+
+
+def drift_metrics(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the figures of one goal's drift that are kept in MLflow; none of nobody."""
+    if not found:
+        return {}
+    features = [each for each in found if each["code"] != SCORE]
+    levels = [each["level"] for each in features]
+    return {
+        "drift_score": next(each["psi"] for each in found if each["code"] == SCORE),
+        "drift_most": max((each["psi"] for each in features), default=0.0),
+        "drift_moved": float(levels.count("moved")),
+        "drift_shifted": float(levels.count("shifted")),
     }
 
 

@@ -19,11 +19,13 @@ from features import time
 from features.goal_settings import Goal
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, Store, key_of
+from pipelines.drifting import drift_metrics, drift_of_scores
 from pipelines.learning import TRAINED
 from pipelines.scoring import SCORES
 from pipelines.stages import Bench, Plan
 from serving.exports.deliveries import unerased
 from training.goals import CompiledGoal, canonical
+from training.registry import Registry
 
 HISTORY = "history"
 HISTORY_VERSION = 1
@@ -99,7 +101,17 @@ def _written(
             "missing": 0,
         }  # fmt: skip
         _write(store, key, mine, facts)
+        moved = drift_metrics(drift_of_scores(store, scores)[goal.name])
+        record(bench, goal.name, model["version"], moved, as_of)
     return Entry.read(store, key)
+
+
+def record(bench: Bench, goal: str, version: str, metrics: Mapping[str, float], at: int) -> None:
+    """Add figures as of a moment to the run that trained a model, where MLflow is at hand."""
+    if metrics:
+        workspace = bench.workspace
+        registry = Registry(workspace.tracking_uri, workspace.artifacts, workspace.project.project)
+        registry.record(goal, version, metrics, at)
 
 
 JUDGED_BY = ("name", "kind", "outcome", "subscription", "exclude", "outcome_window", "gap")

@@ -21,7 +21,7 @@ from features.errors import LikelierError, did_you_mean
 from features.identity.graph import NOBODY
 from features.store import Manifest, Store, key_of
 from pipelines.drifting import drift_alarms, drift_figures, drift_of_scores
-from pipelines.history import COLUMNS, Entry, entries_of, settings_of
+from pipelines.history import COLUMNS, Entry, entries_of, record, settings_of
 from pipelines.scoring import SCORES
 from pipelines.stages import Bench, default_as_of, everything_known
 from pipelines.workspace import Workspace
@@ -132,7 +132,18 @@ def _make(bench: Bench, entry: Entry, served: _Served) -> str:
         }  # fmt: skip
         with bench.store.writing(CARDS, key) as (_, noted):
             noted |= facts
+        record(bench, entry.goal, entry.version, _metrics(facts[BATCH]), entry.closes_at)
     return key
+
+
+def _metrics(card: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return the figures of a card that are kept in MLflow."""
+    if card is None:
+        return {}
+    everyone = card["everyone"]
+    found = {"card_predicted": everyone["predicted"], "card_happened": everyone["happened"]}
+    found |= {"card_ece": card["ece"]}
+    return found if card["auc"] is None else found | {"card_auc": card["auc"]}
 
 
 def _goal(bench: Bench, entry: Entry) -> CompiledGoal:

@@ -13,14 +13,17 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from io import StringIO
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from features.errors import LikelierError
+from features.time import MICROS_PER_DAY
 from training.bundle import Bundle
 
 CHAMPION = "champion"
@@ -97,6 +100,29 @@ class Registry:
             for each in found:
                 client.set_model_version_tag(name, each.version, tag, value)
         return len(found)
+
+    def record(self, goal: str, bundle_version: str, metrics: Mapping[str, float], at: int) -> bool:
+        """Add figures as of `at` (microseconds) to the run that trained a bundle; say if it could.
+
+        It cannot where no version is this bundle, or MLflow does not answer: no figure is worth
+        failing for.
+        """
+        file = self.tracking_uri.removeprefix("sqlite:///")
+        if file != self.tracking_uri and not Path(file).exists():
+            return False  # Asking would make one, which takes seconds.
+        with suppress(LikelierError), self._mlflow() as mlflow:
+            try:
+                name, client = f"{self.project}.{goal}", mlflow.MlflowClient()
+                wanted = f"name = '{name}' and tags.`{VERSION_TAG}` = '{bundle_version}'"
+                runs = {each.run_id for each in client.search_model_versions(wanted)}
+                for run, (key, value) in product(runs, metrics.items()):
+                    client.log_metric(
+                        run, key, value, timestamp=at // 1_000, step=at // MICROS_PER_DAY
+                    )
+                return bool(runs)
+            except mlflow.exceptions.MlflowException:
+                return False
+        return False
 
     def bundle_of(self, goal: str, directory: Path, alias: str = CHAMPION) -> Bundle:
         """Download the bundle of `PROJECT.GOAL@alias` under `directory` and load it."""

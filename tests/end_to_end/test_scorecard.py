@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pyarrow.parquet as pq
 import pytest
 
 from features.time import parse_instant
-from pipelines.drifting import drift_alarms, drift_figures, drift_of_scores
-from pipelines.learning import bundle_of, models_before, population
-from pipelines.scoring import score_everyone
-from pipelines.stages import Bench, ingest_all, plan_as_before, unify
+from pipelines.drifting import drift_alarms, drift_figures
+from pipelines.stages import (
+    Bench,
+    described,
+    feature_table,
+    ingest_all,
+    plan_as_before,
+    unify,
+)
 from pipelines.workspace import Workspace
 from tests.end_to_end.shops import copy_of, current, likelier, run, store_of, table
+from training.bundle import Bundle
+from training.drift import drifts
 
 EARLIER = "2026-06-10"
 
@@ -66,20 +76,38 @@ def test_people_of_another_time_have_drifted_from_the_model(judged):
         "churn": 0.0, "conversion": 0.0,  # Trained by this very run.
     }  # fmt: skip
     workspace, manifest = Workspace.open(folder), current(folder)
+    bundle = Bundle.load(workspace.bundle_folder("conversion", manifest.models["conversion"]))
     with workspace.store.lock(), workspace.engine() as engine:
         bench = Bench(workspace, engine)
         unify(bench, ingest_all(bench))
-        models = models_before(bench, manifest)
-        made_for = bundle_of(bench, "conversion", models["conversion"]).definitions
-        plan = plan_as_before(bench, parse_instant("2026-03-01"), ["conversion"], made_for)
-        scores = score_everyone(bench, plan, population(bench, plan), models)
-        moved = drift_of_scores(workspace.store, scores)
+        earlier = parse_instant("2026-03-01")
+        plan = plan_as_before(bench, earlier, ["conversion"], bundle.definitions)
+        key = feature_table(bench, plan, earlier, plan.goals)
+        matrix = described(workspace.store, key, plan, "conversion").matrix
+    margin = bundle.score(matrix).margin
+    found = drifts(bundle.distributions, bundle.features, matrix, margin)
+    moved = {"conversion": [each.body() for each in found]}
     figures = drift_figures(moved)["conversion"]
     assert "tenure_days" in figures["shifted"]  # Two months into the shop nobody is old.
     alarms = drift_alarms(moved, manifest.models, "2026-03-01")
     (tenure,) = [each for each in alarms if each["of"] == "tenure_days"]
     assert (tenure["code"], len(tenure["bins"])) == ("drifted", len(tenure["now"]))
     assert sum(tenure["before"]) == said["goals"]["conversion"]["scored"]["people"]
+
+
+def test_the_figures_stand_in_mlflow_with_the_run_that_trained_the_model(judged):
+    folder, said = judged
+    with closing(sqlite3.connect(folder / ".likelier" / "mlflow.db")) as database:
+        rows = database.execute("select key, value, timestamp from metrics").fetchall()
+    kept = [(key, value, moment) for key, value, moment in rows if key.startswith("card_")]
+    everyone = said["scorecard"]["conversion"]["batch"]
+    closed = parse_instant("2026-06-24") // 1_000
+    assert ("card_happened", everyone["happened"], closed) in kept
+    assert {key for key, _, _ in kept} == {
+        "card_happened", "card_predicted", "card_ece", "card_auc",
+    }  # fmt: skip
+    drift = {key: value for key, value, _ in rows if key.startswith("drift_")}
+    assert drift == {"drift_score": 0, "drift_most": 0, "drift_moved": 0, "drift_shifted": 0}
 
 
 def test_an_alarm_ends_a_command_with_three_only_when_asked(judged, tmp_path):
