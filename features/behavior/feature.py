@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,3 +26,8 @@ class Feature:
     null: NullMeaning
     reason: str
     reason_label: str
+
+    @property
+    def of_nothing(self) -> float:
+        """The value for someone of whom nothing is known; NaN = null."""
+        return 0.0 if self.null in ("0 = none seen", "never null") else math.nan

@@ -41,7 +41,7 @@ class Live:
     def __init__(self, definitions: Sequence[d.Definition]) -> None:
         placed = list(enumerate(definitions))
         events = dict.fromkeys(e for x in definitions if (e := getattr(x, "event", None)))
-        self._nothing = np.array([_of_nothing(x) for x in definitions], np.float64)
+        self._nothing = np.array([x.feature.of_nothing for x in definitions], np.float64)
         self._fills = {
             event: list(_fills([(at, x) for at, x in placed if getattr(x, "event", None) == event]))
             for event in events
@@ -90,10 +90,6 @@ class Live:
             case d.IdentityCount(namespace):
                 return float(known.identities.get(namespace, 0))
         raise TypeError(f"{definition} is of events.")
-
-
-def _of_nothing(definition: d.Definition) -> float:
-    return 0.0 if definition.feature.null in ("0 = none seen", "never null") else math.nan
 
 
 def _text(value: Stated | None) -> str | None:

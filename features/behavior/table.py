@@ -3,22 +3,26 @@
 Grain in: a scene (rows of people at moments, with the events known then). Grain out: one row per
 row id, one float64 column per definition, in the definitions' order.
 
-How it goes, for all event types and windows at once:
+Definitions are computed in parts, for all event types and windows at once. A part is one grouping
+of the history by (row, event type), as one whole number:
 
-1. `history` grouped by (row, event type): counts, sums and shares of every window, first and last
-   time, first and last values.
-2. Distinct values: grouped by (row, event type, value) with the latest time. A value is in the
-   window exactly when its latest time is, so one grouping serves every window with exact edges.
-   Active days are the distinct local days.
-3. Silences: distinct event times of a (row, event type), and the squares of their distances.
-4. The three are joined by (row, event type), then one left join per event type makes the row wide.
-5. Sessions are runs of a row's events, whatever their types: one more left join.
+1. Counts, sums and shares of every window, first and last time, first and last values.
+2. Distinct values: grouped by value, too, with the latest time. A value is in the window exactly
+   when its latest time is, so one grouping serves every window with exact edges. Active days are
+   the distinct local days.
+3. Silences: distinct event times, and the squares of their distances.
+4. Sessions are runs of a row's events, whatever their types; tenure is a row's first event.
+5. What the spine says itself: attributes and identities.
+
+What a part finds is narrow and has no rows for those who did nothing. Its columns are laid into
+the wide result by row number, which costs a tenth of joining them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from functools import reduce
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
 import ibis
@@ -33,20 +37,23 @@ from features.behavior.history import UNITS
 from features.behavior.scene import Scene
 from features.time import MICROS_PER_DAY, MICROS_PER_MINUTE, MICROS_PER_SECOND, Window
 
-KEY = ("row_id", "event_type")
+Placed = tuple[int, d.Definition]
+"""A definition and its place among all."""
 
 
 def render(scene: Scene, definitions: Sequence[d.Definition]) -> pa.Table:
     """Return the features of every row of the scene: float64 columns, nulls where unknown."""
     engine, key = scene.engine, (tuple(definitions), _described(scene.history, scene.spine))
-    behaviour = engine.hold(engine.sql(("by type", key), lambda: _by_type(scene, definitions)))
-    wide = engine.sql(
-        ("wide", key, _described(behaviour)),
-        lambda: _widen(scene, behaviour, definitions).order_by("row_id"),
-    )
-    rows = engine.arrow(wide)
-    engine.drop(behaviour)
-    return rows.drop_columns("row_id")
+    rows = int(engine.arrow(scene.spine.count().as_table())[0][0].as_py())
+    columns = [np.full(rows, x.feature.of_nothing) for x in definitions]
+    events = sorted({e for x in definitions if (e := getattr(x, "event", None)) is not None})
+    for part in _parts(definitions):
+        build = partial(part.table, scene, definitions, events)
+        sql = engine.sql((part.name, key), build)
+        _lay(engine.arrow(sql), part, events, columns)
+    names = list(d.names(tuple(definitions)))
+    arrays = [pa.array(column, from_pandas=True) for column in columns]
+    return pa.Table.from_arrays(arrays, names=names)
 
 
 def _described(*tables: ir.Table) -> tuple[Hashable, ...]:
@@ -62,45 +69,112 @@ def matrix_of(features: pa.Table) -> NDArray[np.float64]:
     return matrix
 
 
-def _by_type(scene: Scene, definitions: Sequence[d.Definition]) -> ir.Table:
-    """Return every measure by row and event type: steps 1 to 3."""
-    history = scene.history
-    used = {e for e in (getattr(x, "event", None) for x in definitions) if e is not None}
-    history = history.filter(history.event_type.isin(sorted(used)))
-    joined = _counts_and_sums(history, definitions)
-    values = {x.attribute for x in definitions if isinstance(x, d.Distinct)}
-    tables = [_distinct(history, f"attr_{n}", _windows(definitions, d.Distinct, n), f"distinct_{n}")
-              for n in sorted(values)]  # fmt: skip
-    if days := _windows(definitions, d.ActiveDays):
-        tables.append(_distinct(history, "local_day", days, "active_days"))
-    if any(isinstance(x, d.Gap) for x in definitions):
-        tables.append(_silences(history))
-    for table in tables:
-        joined = joined.left_join(table, KEY).drop("row_id_right", "event_type_right")
-    return joined
+# Parts -------------------------------------------------------------------------------------------
+
+Group = Callable[[ir.Table, Sequence[Placed], Sequence[d.Definition]], ir.Table]
+"""Groups the history by `key`, a (row, event type): the measures of some definitions."""
 
 
-def _windows(
-    definitions: Iterable[d.Definition],
-    kind: type[d.Distinct | d.ActiveDays],
-    attribute: str | None = None,
-) -> list[Window]:
-    found = {
-        x.window
-        for x in definitions
-        if isinstance(x, kind) and getattr(x, "attribute", None) == attribute
-    }
-    return sorted(found)
+@dataclass(frozen=True)
+class Part:
+    """Definitions that one query computes. `group` None: the spine says them itself."""
+
+    name: str
+    placed: tuple[Placed, ...]
+    group: Group | None
+    by_type: bool = True
+
+    def table(
+        self, scene: Scene, definitions: Sequence[d.Definition], events: Sequence[str]
+    ) -> ir.Table:
+        """Return `key` and a column a definition; definitions alike but for the type share one."""
+        if self.group is None:
+            found = scene.spine.mutate(key=scene.spine.row_id)
+        else:
+            history = scene.history
+            key = history.row_id
+            if self.by_type:
+                history = history.filter(history.event_type.isin(events))
+                codes = [(history.event_type == name, code) for code, name in enumerate(events)]
+                key = history.row_id * len(events) + ibis.cases(*codes)
+            found = self.group(history.mutate(key=key), self.placed, definitions)
+        formulas = {_column(x): _formula(found, x, definitions) for _, x in self.placed}
+        named = {f"c{n}": value.cast("float64") for n, value in enumerate(formulas.values())}
+        return found.select("key", **named)
 
 
-def _counts_and_sums(history: ir.Table, definitions: Sequence[d.Definition]) -> ir.Table:
+def _column(definition: d.Definition) -> Hashable:
+    """Return what definitions share that are alike but for the event type."""
+    if isinstance(definition, d.Valued):
+        return definition
+    fields = {name: said for name, said in vars(definition).items() if name != "event"}
+    return type(definition), *fields.items()
+
+
+def _parts(definitions: Sequence[d.Definition]) -> Iterator[Part]:
+    by_part: dict[tuple[str, Group | None, bool], list[Placed]] = {}
+    for at, x in enumerate(definitions):
+        by_part.setdefault(_part_of(x), []).append((at, x))
+    for (name, group, by_type), placed in by_part.items():
+        yield Part(name, tuple(placed), group, by_type)
+
+
+def _part_of(definition: d.Definition) -> tuple[str, Group | None, bool]:
+    """Return the name of a definition's part, how it groups, and whether by event type."""
+    match definition:
+        case d.Distinct(_, attribute, _):
+            return f"distinct {attribute}", _distinct, True
+        case d.ActiveDays():
+            return "active days", _distinct, True
+        case d.Gap():
+            return "silences", _silences, True
+        case d.SessionCount(gap, events, _) | d.Session(_, gap, events):
+            return f"sessions {gap} {events}", _sessions, False
+        case d.Tenure():
+            return "tenure", _tenure, False
+        case d.NumberAttribute() | d.DaysSinceAttribute() | d.CategoryIs():
+            return "spine", None, False
+        case d.IdentityCount() | d.IsKnown():
+            return "spine", None, False
+    return "counts", _counts_and_sums, True
+
+
+def _lay(
+    found: pa.Table, part: Part, events: Sequence[str], columns: Sequence[NDArray[np.float64]]
+) -> None:
+    """Write what a part found into the columns of its definitions, by row number."""
+    keys = found["key"].to_numpy()
+    order = list(dict.fromkeys(_column(x) for _, x in part.placed))
+    values = {c: found[f"c{n}"].to_numpy(zero_copy_only=False) for n, c in enumerate(order)}
+    if not part.by_type:
+        for at, x in part.placed:
+            columns[at][keys] = values[_column(x)]
+        return
+    rows, codes = np.divmod(keys, len(events))
+    for code, event in enumerate(events):
+        mine = np.flatnonzero(codes == code)
+        for at, x in part.placed:
+            if getattr(x, "event", None) == event:
+                columns[at][rows[mine]] = values[_column(x)][mine]
+
+
+# Groupings ---------------------------------------------------------------------------------------
+
+
+def _counts_and_sums(
+    history: ir.Table, placed: Sequence[Placed], definitions: Sequence[d.Definition]
+) -> ir.Table:
+    numbers = {x.attribute for _, x in placed if isinstance(x, d.Statistic)}
+    units = {f"units_{name}": _units(history[f"attr_{name}"]) for name in sorted(numbers)}
+    history = history.mutate(**units)
     measures: dict[str, ir.Value] = {
         "first": history.event_time.min(),
         "last": history.event_time.max(),
+        "as_of": history.as_of.min(),
     }
-    for definition in definitions:
+    for _, definition in placed:
         measures |= _measures(history, definition, definitions)
-    return history.group_by(*KEY).aggregate(**measures)
+    return history.group_by("key").aggregate(**measures)
 
 
 def _measures(
@@ -122,8 +196,8 @@ def _measures(
         case d.Sum(_, attribute, window):
             total = history[f"attr_{attribute}"].sum(where=inside(window))
             return {f"sum_{attribute}_{window}": total}
-        case d.Statistic(_, attribute, _, window):
-            return _statistics(history[f"attr_{attribute}"], definition, inside(window))
+        case d.Statistic(_, _, _, window):
+            return _statistics(history, definition, inside(window))
         case d.ValueShare(_, attribute, _, _, window):
             column = history[f"attr_{attribute}"]
             wanted = _wanted(column, definition, definitions)
@@ -147,11 +221,24 @@ def _measures(
     return {}
 
 
-def _statistics(column: Any, definition: d.Statistic, where: Any) -> dict[str, ir.Value]:
+def _units(column: Any) -> ir.Value:
+    """Return a number in whole 1/10000s, made row by row: wide decimals are slow to be summed.
+
+    The engine multiplies decimals within their 18 digits; what needs more is multiplied wider.
+    """
+    wide = column.cast("decimal(38, 4)") * UNITS
+    narrow = column.abs() < ibis.literal(10**9)
+    return ibis.cases((narrow, (column * UNITS).cast("int64")), else_=wide.cast("int64"))
+
+
+def _statistics(history: Any, definition: d.Statistic, where: Any) -> dict[str, ir.Value]:
+    column, units = (history[f"{of}_{definition.attribute}"] for of in ("attr", "units"))
     suffix = f"{definition.attribute}_{definition.window}"
     if definition.measure == "mean":
-        total, stated = column.sum(where=where), column.count(where=where)
-        return {f"sum_{suffix}": total, f"stated_{suffix}": stated}
+        return {
+            f"units_{suffix}": units.sum(where=where),
+            f"stated_{suffix}": units.count(where=where),
+        }
     extreme = column.min(where=where) if definition.measure == "min" else column.max(where=where)
     return {f"{definition.measure}_{suffix}": extreme}
 
@@ -164,174 +251,177 @@ def _wanted(column: Any, definition: d.Valued, definitions: Sequence[d.Definitio
     return reduce(lambda known, name: known & (column != name), listed, column.notnull())
 
 
-def _distinct(history: ir.Table, column: str, windows: list[Window], name: str) -> ir.Table:
-    known = history.filter(history[column].notnull())
-    latest = known.group_by(*KEY, "as_of", column).aggregate(latest=known.event_time.max())
-    return latest.group_by(*KEY).aggregate(
-        **{
-            f"{name}_{window}": latest.count(
-                where=time.within_lookback(latest.latest, latest.as_of, window)
-            )
-            for window in windows
-        }
+def _distinct(
+    history: ir.Table, placed: Sequence[Placed], definitions: Sequence[d.Definition]
+) -> ir.Table:
+    """Count the distinct values of one column in each window; all of `placed` speak of it."""
+    found = [x for _, x in placed if isinstance(x, d.Distinct | d.ActiveDays)]
+    column = f"attr_{found[0].attribute}" if isinstance(found[0], d.Distinct) else "local_day"
+    windows = sorted({x.window for x in found})
+    recent = time.within_lookback(history.event_time, history.as_of, windows[-1])
+    known = history.filter(history[column].notnull() & recent)
+    latest = known.group_by("key", column).aggregate(
+        latest=known.event_time.max(), as_of=known.as_of.min()
     )
+    counts = {
+        f"distinct_{window}": latest.count(
+            where=time.within_lookback(latest.latest, latest.as_of, window)
+        )
+        for window in windows
+    }
+    return latest.group_by("key").aggregate(**counts)
 
 
-def _silences(history: ir.Table) -> ir.Table:
+def _silences(
+    history: ir.Table, placed: Sequence[Placed], definitions: Sequence[d.Definition]
+) -> ir.Table:
     """Return moments (distinct event times), squares of silences in whole seconds, and the last."""
-    moments = history.select(*KEY, "event_time").distinct()
-    order = ibis.window(group_by=list(KEY), order_by="event_time")
+    moments = history.select("key", "as_of", "event_time").distinct()
+    order = ibis.window(group_by="key", order_by="event_time")
     before = moments.mutate(before=moments.event_time.lag().over(order))
     second = before.event_time // MICROS_PER_SECOND - before.before // MICROS_PER_SECOND
     gaps = before.mutate(gap=before.event_time - before.before, square=second * second)
-    return gaps.group_by(*KEY).aggregate(
+    return gaps.group_by("key").aggregate(
+        first=gaps.event_time.min(),
+        last=gaps.event_time.max(),
+        as_of=gaps.as_of.min(),
         moments=gaps.count(),
         squares=gaps.square.sum(),
         last_gap=gaps.gap.argmax(gaps.event_time),
     )
 
 
-def _sessions(
-    history: ir.Table, sessions: d.OfSessions, definitions: Sequence[d.Definition]
+def _tenure(
+    history: ir.Table, placed: Sequence[Placed], definitions: Sequence[d.Definition]
 ) -> ir.Table:
-    """Return, by row, what is known of its sessions: columns `sessions/...`."""
+    return history.group_by("key").aggregate(
+        first=history.event_time.min(), as_of=history.as_of.min()
+    )
+
+
+def _sessions(
+    history: ir.Table, placed: Sequence[Placed], definitions: Sequence[d.Definition]
+) -> ir.Table:
+    """Return what is known of a row's sessions; all of `placed` speak of the same ones."""
+    found = [x for _, x in placed if isinstance(x, d.OfSessions)]
+    sessions = found[0]
     some = history.filter(history.event_type.isin(sessions.events))
-    order = ibis.window(group_by="row_id", order_by="event_time")
-    steps = some.select("row_id", "as_of", "event_time", before=some.event_time.lag().over(order))
+    order = ibis.window(group_by="key", order_by="event_time")
+    steps = some.select("key", "as_of", "event_time", before=some.event_time.lag().over(order))
     anew = time.starts_session(steps.event_time, steps.before, sessions.gap)
     steps = steps.mutate(anew=anew.fill_null(True))
-    whole = ibis.window(group_by="row_id")
+    whole = ibis.window(group_by="key")
     steps = steps.mutate(began=steps.event_time.max(where=steps.anew).over(whole))
     now = time.within(steps.event_time, steps.began, steps.as_of)
     measures = {
-        "sessions/count": steps.count(where=steps.anew),
-        "sessions/lengths": (steps.event_time - steps.before).sum(where=~steps.anew),
-        "sessions/began": steps.began.max(),
-        "sessions/last": steps.event_time.max(),
-        "sessions/now": steps.count(where=now),
+        "as_of": steps.as_of.min(),
+        "sessions_count": steps.count(where=steps.anew),
+        "sessions_lengths": (steps.event_time - steps.before).sum(where=~steps.anew),
+        "sessions_began": steps.began.max(),
+        "sessions_last": steps.event_time.max(),
+        "sessions_now": steps.count(where=now),
     }
-    for x in definitions:
+    for x in found:
         if isinstance(x, d.SessionCount):
             inside = time.within_lookback(steps.event_time, steps.as_of, x.window)
-            measures[f"sessions/count_{x.window}"] = steps.count(where=steps.anew & inside)
-    return steps.group_by("row_id").aggregate(**measures)
+            measures[f"sessions_count_{x.window}"] = steps.count(where=steps.anew & inside)
+    return steps.group_by("key").aggregate(**measures)
 
 
-def _widen(scene: Scene, behaviour: ir.Table, definitions: Sequence[d.Definition]) -> ir.Table:
-    """One left join per event type; then every definition is a formula over the wide row."""
-    events = list(dict.fromkeys(e for x in definitions if (e := getattr(x, "event", None))))
-    measures = [name for name in behaviour.columns if name not in KEY]
-    wide = scene.spine
-    for event in events:
-        some = behaviour.filter(behaviour.event_type == event)
-        named = some.select(
-            __row=some.row_id, **{f"{event}/{name}": some[name] for name in measures}
-        )
-        wide = wide.left_join(named, wide.row_id == named["__row"]).drop("__row")
-    if any(isinstance(x, d.Tenure) for x in definitions):
-        seen = scene.history.group_by("row_id").aggregate(__first=scene.history.event_time.min())
-        wide = wide.left_join(seen, "row_id").drop("row_id_right")
-    for sessions in {
-        (x.gap, x.events): x for x in definitions if isinstance(x, d.OfSessions)
-    }.values():
-        found = _sessions(scene.history, sessions, definitions)
-        wide = wide.left_join(found, "row_id").drop("row_id_right")
-    columns = {x.feature.name: _formula(wide, x, definitions) for x in definitions}
-    return wide.select("row_id", **{n: v.cast("float64") for n, v in columns.items()})
+# Formulas ----------------------------------------------------------------------------------------
 
 
 def _formula(
-    wide: ir.Table, definition: d.Definition, definitions: Sequence[d.Definition]
+    found: ir.Table, definition: d.Definition, definitions: Sequence[d.Definition]
 ) -> ir.Value:
-    """Return a definition's value over a wide row."""
+    """Return a definition's value over a row of its part."""
     match definition:
-        case d.Count(event, window):
-            return wide[f"{event}/count_{window}"].fill_null(0)
-        case d.ActiveDays(event, window):
-            return wide[f"{event}/active_days_{window}"].fill_null(0)
-        case d.Sum(event, attribute, window):
-            return wide[f"{event}/sum_{attribute}_{window}"].fill_null(0)
-        case d.Statistic(event, attribute, measure, window):
-            return _statistic(wide, event, attribute, measure, window)
-        case d.ValueShare(event, attribute, _, _, window):
-            stated = wide[f"{event}/stated_{attribute}_{window}"]
-            return wide[f"{event}/{definition.feature.name}"] / stated.nullif(0)
-        case d.ValueIs(end, event, attribute, _, _):
-            return _is(wide[f"{event}/{end}_{attribute}"]["value"], definition, definitions)
-        case d.HourShare(event, start, stop, window):
-            part = wide[f"{event}/hours_{start}_{stop}_{window}"]
-            return part / wide[f"{event}/count_{window}"].nullif(0)
-        case d.WeekdayShare(event, weekday, window):
-            part = wide[f"{event}/weekday_{weekday}_{window}"]
-            return part / wide[f"{event}/count_{window}"].nullif(0)
+        case d.Count(_, window):
+            return found[f"count_{window}"].fill_null(0)
+        case d.ActiveDays(_, window):
+            return found[f"distinct_{window}"].fill_null(0)
+        case d.Sum(_, attribute, window):
+            return found[f"sum_{attribute}_{window}"].fill_null(0)
+        case d.Statistic(_, attribute, measure, window):
+            return _statistic(found, attribute, measure, window)
+        case d.ValueShare(_, attribute, _, _, window):
+            stated = found[f"stated_{attribute}_{window}"]
+            return found[definition.feature.name] / stated.nullif(0)
+        case d.ValueIs(end, _, attribute, _, _):
+            return _is(found[f"{end}_{attribute}"]["value"], definition, definitions)
+        case d.HourShare(_, start, stop, window):
+            part = found[f"hours_{start}_{stop}_{window}"]
+            return part / found[f"count_{window}"].nullif(0)
+        case d.WeekdayShare(_, weekday, window):
+            part = found[f"weekday_{weekday}_{window}"]
+            return part / found[f"count_{window}"].nullif(0)
         case d.SessionCount(_, _, window):
-            return wide[f"sessions/count_{window}"].fill_null(0)
+            return found[f"sessions_count_{window}"].fill_null(0)
         case d.Session(measure, gap, _):
-            return _session(wide, measure, gap)
+            return _session(found, measure, gap)
         case d.IsKnown(namespaces):
-            found = [wide[f"identities_{name}"] > 0 for name in namespaces]
-            return ibis.or_(*found).cast("int64")
-        case d.Distinct(event, attribute, window):
-            return wide[f"{event}/distinct_{attribute}_{window}"].fill_null(0)
-        case d.DaysSince(event):
-            return time.days_between(wide[f"{event}/last"], wide.as_of)
-        case d.DaysSinceFirst(event):
-            return time.days_between(wide[f"{event}/first"], wide.as_of)
+            some = [found[f"identities_{name}"] > 0 for name in namespaces]
+            return ibis.or_(*some).cast("int64")
+        case d.Distinct(_, _, window):
+            return found[f"distinct_{window}"].fill_null(0)
+        case d.DaysSince(_):
+            return time.days_between(found["last"], found.as_of)
+        case d.DaysSinceFirst(_):
+            return time.days_between(found["first"], found.as_of)
         case d.Tenure():
-            return time.days_between(wide["__first"], wide.as_of)
-        case d.Gap(event, measure):
-            return _gap(wide, event, measure)
-        case d.Trend(event, short, long):
-            recent = wide[f"{event}/count_{short}"].cast("float64")
-            whole = wide[f"{event}/count_{long}"].nullif(0).cast("float64")
+            return time.days_between(found["first"], found.as_of)
+        case d.Gap(_, measure):
+            return _gap(found, measure)
+        case d.Trend(_, short, long):
+            recent = found[f"count_{short}"].cast("float64")
+            whole = found[f"count_{long}"].nullif(0).cast("float64")
             return recent / whole * (long.micros / short.micros)
         case d.NumberAttribute(attribute):
-            return wide[f"profile_{attribute}"]
+            return found[f"profile_{attribute}"]
         case d.DaysSinceAttribute(attribute):
-            return time.days_between(wide[f"profile_{attribute}"], wide.as_of)
+            return time.days_between(found[f"profile_{attribute}"], found.as_of)
         case d.CategoryIs(attribute, _, _):
-            return _is(wide[f"profile_{attribute}"].cast("string"), definition, definitions)
+            return _is(found[f"profile_{attribute}"].cast("string"), definition, definitions)
         case d.IdentityCount(namespace):
-            return wide[f"identities_{namespace}"]
+            return found[f"identities_{namespace}"]
 
 
-def _gap(wide: ir.Table, event: str, measure: d.GapMeasure) -> ir.Value:
-    first, last = wide[f"{event}/first"], wide[f"{event}/last"]
-    gaps = (wide[f"{event}/moments"] - 1).nullif(0)
+def _gap(found: ir.Table, measure: d.GapMeasure) -> ir.Value:
+    first, last = found["first"], found["last"]
+    gaps = (found["moments"] - 1).nullif(0)
     if measure == "mean":
         return (last - first) / (gaps * MICROS_PER_DAY)
     if measure == "last":
-        return wide[f"{event}/last_gap"] / MICROS_PER_DAY
+        return found["last_gap"] / MICROS_PER_DAY
     if measure == "ratio":
-        return (wide.as_of - last) / (last - first).nullif(0) * gaps.cast("float64")
+        return (found.as_of - last) / (last - first).nullif(0) * gaps.cast("float64")
     # Population deviation from exact integers: sqrt(n·Σg² - (Σg)²) / n, in seconds.
     count = gaps.cast("float64")
     total = (last // MICROS_PER_SECOND - first // MICROS_PER_SECOND).cast("float64")
-    squares = wide[f"{event}/squares"].cast("float64")
+    squares = found["squares"].cast("float64")
     spread = ibis.greatest(count * squares - total * total, ibis.literal(0.0))
     return spread.sqrt() / count / (MICROS_PER_DAY / MICROS_PER_SECOND)
 
 
 def _statistic(
-    wide: ir.Table, event: str, attribute: str, measure: d.StatisticMeasure, window: Window
+    found: ir.Table, attribute: str, measure: d.StatisticMeasure, window: Window
 ) -> ir.Value:
     if measure != "mean":
-        return wide[f"{event}/{measure}_{attribute}_{window}"]
+        return found[f"{measure}_{attribute}_{window}"]
     # One float64 division of exact whole numbers: 1/10000s over 1/10000s.
-    units = (wide[f"{event}/sum_{attribute}_{window}"] * UNITS).cast("decimal(38, 0)")
-    stated = (wide[f"{event}/stated_{attribute}_{window}"] * UNITS).nullif(0)
-    return units.cast("float64") / stated.cast("float64")
+    units, stated = (found[f"{name}_{attribute}_{window}"] for name in ("units", "stated"))
+    return units.cast("float64") / (stated * UNITS).nullif(0).cast("float64")
 
 
-def _session(wide: ir.Table, measure: d.SessionMeasure, gap: Window) -> ir.Value:
-    last, began = wide["sessions/last"], wide["sessions/began"]
+def _session(found: ir.Table, measure: d.SessionMeasure, gap: Window) -> ir.Value:
+    last, began = found["sessions_last"], found["sessions_began"]
     if measure == "length_mean":
-        number = wide["sessions/count"] * MICROS_PER_MINUTE
-        return wide["sessions/lengths"].fill_null(0) / number
+        number = found["sessions_count"] * MICROS_PER_MINUTE
+        return found["sessions_lengths"].fill_null(0) / number
     if measure == "length_last":
         return (last - began) / MICROS_PER_MINUTE
-    goes_on = time.session_goes_on(last, wide.as_of, gap).fill_null(False)
-    return goes_on.ifelse(wide["sessions/now"], 0)
+    goes_on = time.session_goes_on(last, found.as_of, gap).fill_null(False)
+    return goes_on.ifelse(found["sessions_now"], 0)
 
 
 def _is(column: ir.Value, definition: d.Valued, definitions: Sequence[d.Definition]) -> ir.Value:

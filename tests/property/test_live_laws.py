@@ -74,8 +74,9 @@ DEFINITIONS: tuple[d.Definition, ...] = (
     d.IsKnown(("customer", "cookie")),
 )
 
+AMOUNTS = [Decimal(text) for text in ("0", "0.1", "19.99", "-2.5", "12345678901234.5678", "-1e12")]
 numbers = st.none() | st.decimals("-99999999999999.9999", "99999999999999.9999", places=4) | (
-    st.sampled_from([Decimal("0"), Decimal("0.1"), Decimal("19.99"), Decimal("-2.5")])
+    st.sampled_from(AMOUNTS)
 )  # fmt: skip
 moments = st.builds(
     lambda hour, odd: SPRING + hour * HOUR + odd,
