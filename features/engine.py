@@ -13,6 +13,7 @@ import csv
 import gzip
 import io
 import itertools
+import tempfile
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class Engine:
         self.backend = ibis.duckdb.connect(
             threads=threads, memory_limit=memory_limit, temp_directory=str(temporary)
         )
+        self._temporary = temporary
         # In a notebook without widgets there is none, and turning it off is refused.
         if self.backend.raw_sql("select current_setting('enable_progress_bar')").fetchone()[0]:
             self.run("set enable_progress_bar = false")
@@ -245,6 +247,19 @@ class Engine:
             raise SourceError(f"The rows cannot be computed: {_first_line(error)}") from error
         self._held.add(name)
         return self.backend.table(name)
+
+    @contextlib.contextmanager
+    def split(self, table: ir.Table, column: str) -> Iterator[dict[int, ir.Table]]:
+        """Yield a table in parts by a whole number, as files that go when the context ends.
+
+        Computed once; no part is held in memory, and a number without rows has none.
+        """
+        with tempfile.TemporaryDirectory(dir=self._temporary) as name:
+            folder = Path(name) / "parts"
+            self.backend.to_parquet(table, folder, partition_by=column)
+            parts = {int(part.name.partition("=")[2]): sorted(part.glob("*.parquet"))
+                     for part in folder.glob(f"{column}=*")}  # fmt: skip
+            yield {number: self.read_parquet(files) for number, files in parts.items()}
 
     def drop(self, *tables: ir.Table) -> None:
         """Forget tables made by `hold` or `read_csv`."""

@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features import time
+from features.behavior.buckets import rendered
 from features.behavior.catalogue import Behaviour, catalogue, from_json, observe, to_json
 from features.behavior.definitions import Definition
 from features.behavior.expiry import expired
 from features.behavior.log import log_as_known, open_log, vocabulary_of
 from features.behavior.scene import Log, People, scene_of
-from features.behavior.table import matrix_of, render
+from features.behavior.table import matrix_of
 from features.conditions import Vocabulary, uses
 from features.conditions.table import matches, passing
 from features.engine import Engine
@@ -432,9 +433,8 @@ def eligibility(bench: Bench, goals: Sequence[CompiledGoal], people: People) -> 
 def _described(
     bench: Bench, plan: Plan, log: Log, people: People, eligible: dict[str, Mask]
 ) -> pa.Table:
-    scene = scene_of(bench.engine, log, people)
-    features = render(scene, plan.definitions)
-    scene.close()
+    buckets = [*rendered(bench.engine, log, people, plan.definitions)]
+    features = pa.concat_tables(buckets)
     columns: dict[str, Any] = {"profile_key": people.profile_key, "as_of": people.as_of}
     columns |= {f"eligible_{name}": mask for name, mask in eligible.items()}
     return pa.table(columns | {name: features[name] for name in features.column_names})

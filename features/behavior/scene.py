@@ -59,6 +59,16 @@ class People:
         """Return rows resolved each at a moment of its own."""
         return cls(members.anchor, as_of, members.row, members.identity_key)
 
+    def span(self, first: int, end: int) -> People:
+        """Return the rows from place `first` to before `end`, numbered anew."""
+        members = (self.member_row >= first) & (self.member_row < end)
+        return People(
+            self.profile_key[first:end],
+            self.as_of[first:end],
+            self.member_row[members] - first,
+            self.member_key[members],
+        )
+
     def only(self, kept: NDArray[np.bool_]) -> People:
         """Return the rows where `kept` is true, numbered anew."""
         number = np.cumsum(kept) - 1

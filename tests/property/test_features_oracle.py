@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
 from features.behavior import definitions as d
+from features.behavior.buckets import rendered
 from features.behavior.catalogue import catalogue, observe
 from features.behavior.history import histories_of
 from features.behavior.live import Live
@@ -126,6 +128,15 @@ def test_a_person_alone_is_measured_as_in_a_crowd(drawn: Drawn) -> None:
         alone = drawn.people.only(np.arange(len(drawn.people)) == row)
         found = measured(drawn.bench, alone, drawn.definitions)
         assert found.tobytes() == drawn.matrix[row : row + 1].tobytes()
+
+
+@pytest.mark.parametrize("at_once", [7, 40])
+def test_in_buckets_of_any_size_features_are_the_same(drawn: Drawn, at_once: int) -> None:
+    bench = drawn.bench
+    buckets = [*rendered(bench.engine, bench.log, drawn.people, drawn.definitions, at_once)]
+    assert [bucket.num_rows for bucket in buckets[:-1]] == [at_once] * (len(buckets) - 1)
+    assert matrix_of(pa.concat_tables(buckets)).tobytes() == drawn.matrix.tobytes()
+    assert not [*bench.workspace.store.root.rglob("bucket=*")]
 
 
 def test_the_world_holds_what_is_worth_a_test(drawn: Drawn) -> None:
