@@ -40,6 +40,7 @@ SECTIONS = {
     "Subscription": "`goals.subscription`",
     "Goal": "`goals`: a list",
     "Allowed": "`training.allow`: a list",
+    "Tuning": "`training.tuning`",
     "Training": "`training`",
     "Measure": "`measures`: a list",
     "Segment": "`segments`: a list",
