@@ -7,7 +7,7 @@ Insights gives one, made even when nothing can be run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from features.sources.unite import counted
 from pipelines.building import segment_vocabulary
 from pipelines.expiring import look_backs
 from pipelines.remedies import examples_of, with_remedies
+from pipelines.reports import write_report
 from pipelines.runner import Reporter
 from pipelines.stages import (
     Bench,
@@ -41,6 +42,8 @@ from training.errors import Refusal
 from training.goals import CompiledGoal, compile_goal
 from training.spine import snapshots
 from training.sufficiency import short_look_backs
+from training.usability import Usability as GoalUsability
+from training.usability import headline
 
 State = Literal["error", "warning", "recommendation"]
 MOSTLY_MISSING = 0.2
@@ -83,6 +86,8 @@ class Usability:
 
     findings: list[Finding] = field(default_factory=list)
     columns: list[Column] = field(default_factory=list)
+    goals: list[dict[str, Any]] = field(default_factory=list)
+    """Usability reports of the goals that could be examined."""
 
     @property
     def errors(self) -> list[Finding]:
@@ -95,6 +100,7 @@ class Usability:
             "errors": len(self.errors),
             "findings": [asdict(finding) for finding in self.findings],
             "columns": [asdict(column) for column in self.columns],
+            "goals": self.goals,
         }
 
     def refuse(self, where: str, error: LikelierError) -> None:
@@ -300,23 +306,38 @@ def _judge_overrides(bench: Bench, found: Usability) -> None:
 
 def _judge_goals(bench: Bench, goals: Sequence[CompiledGoal], found: Usability) -> None:
     """Say of each goal whether it can be trained, as a run of now would find it."""
-    project, as_of = bench.workspace.project, default_as_of(bench)
+    as_of = default_as_of(bench)
     try:
         plan_features(bench, as_of)
     except LikelierError as error:
         found.refuse("features", error)
         return
     earliest = earliest_event(bench, as_of)
+    filled = {f"{column.source}.{column.name}": 1 - column.filled for column in found.columns}
     for goal in goals:
-        where, most = f"goals.{goal.name}", project.training.max_snapshots
-        try:
-            moments = snapshots(goal.settings, as_of, earliest, most)
-            said = list(short_look_backs(goal, project.features.windows, moments, earliest))
-            examples = examples_of(bench, goal, as_of, most)[-1]
-            examples.require(goal.settings.min_people, where)
-        except Refusal as refusal:
-            found.refuse(where, with_remedies(bench, goal, as_of, refusal))
-            continue
-        for each in said:
-            place, _, what = each.partition(": ")
-            found.findings.append(Finding("warning", place, what))
+        usable = GoalUsability.begun(goal, as_of, earliest)
+        usable = _examined(bench, goal, as_of, replace(usable, missing=filled), found)
+        page = write_report(bench.workspace, usable)
+        found.goals.append({"report": str(page), "says": headline(usable.body()), **usable.body()})
+
+
+def _examined(
+    bench: Bench, goal: CompiledGoal, as_of: int, usable: GoalUsability, found: Usability
+) -> GoalUsability:
+    """Return a goal's report with its people counted, and note what is wrong."""
+    project, where = bench.workspace.project, f"goals.{goal.name}"
+    earliest, most = earliest_event(bench, as_of), project.training.max_snapshots
+    try:
+        moments = snapshots(goal.settings, as_of, earliest, most)
+        said = tuple(short_look_backs(goal, project.features.windows, moments, earliest))
+        examples = examples_of(bench, goal, as_of, most)
+        usable = replace(usable.counted(moments, examples), warnings=said)
+        examples[-1].require(goal.settings.min_people, where)
+    except Refusal as refusal:
+        told = with_remedies(bench, goal, as_of, refusal)
+        found.refuse(where, told)
+        return usable.refused(told)
+    for each in said:
+        place, _, what = each.partition(": ")
+        found.findings.append(Finding("warning", place, what))
+    return usable

@@ -145,6 +145,8 @@ def run(
         print(json.dumps(run_body(workspace, outcome), default=str))
     else:
         print_run(workspace, outcome)
+    if outcome.refused:
+        raise typer.Exit(1)
     if fail_on_alarm and outcome.alarms:
         raise typer.Exit(ALARMED)
 

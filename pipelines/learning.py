@@ -15,6 +15,7 @@ from features.settings import Project
 from features.store import Manifest, key_of
 from pipelines.provenance import check_provenance
 from pipelines.remedies import with_remedies
+from pipelines.reports import write_report
 from pipelines.stages import (
     FEATURES,
     Bench,
@@ -39,6 +40,7 @@ from training.registry import Registry
 from training.spine import event_rows, snapshots
 from training.sufficiency import short_look_backs
 from training.tuning import Budget
+from training.usability import Usability
 
 TRAINED = "trained"
 TRAINED_VERSION = 13
@@ -208,11 +210,13 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
     )  # fmt: skip
     if not bench.due("train", TRAINED, key, f"training {goal.name}: labels"):
         return key
-    check_provenance(bench, plan, goal, lesson.features)
     dataset = dataset_of(bench, plan, lesson)
+    cautions = (*_left_out(bench, lesson), *look_backs_of(bench, plan, lesson))
+    usable = Usability.begun(goal, plan.as_of, earliest_event(bench, plan.as_of))
+    write_report(bench.workspace, replace(usable.measured(dataset), warnings=cautions))
+    check_provenance(bench, plan, goal, lesson.features)
     hindsight = hindsight_of(bench, plan, lesson)
     people = described(store, everyone, plan, goal.name)
-    cautions = (*_left_out(bench, lesson), *look_backs_of(bench, plan, lesson))
     task = replace(task_of(bench, plan, goal), notes=(hindsight.words,), cautions=cautions)
     try:
         trained = train(

@@ -14,6 +14,7 @@ from rich.table import Table
 from features import time
 from features.store import Manifest
 from pipelines.building import LISTS, PROFILES
+from pipelines.reports import report_path
 from pipelines.unification_page import headline, sections
 from pipelines.workspace import Workspace
 from training.baselines import NAMES
@@ -37,11 +38,15 @@ def run_body(workspace: Workspace, outcome: Outcome) -> dict[str, Any]:
     manifest = outcome.manifest
     found = {"made": outcome.made, "seconds": round(outcome.seconds, 2)}
     if manifest is None:
-        return found
+        return found | {"refused": dict(outcome.refused)}
     return {
         "run_id": manifest.run_id,
         "as_of": time.format_instant(manifest.as_of),
         **found,
+        "usability": {
+            goal: str(report_path(workspace, goal))
+            for goal in (*manifest.figures["goals"], *manifest.figures.get("refused", {}))
+        },
         "files": [str(path) for path in outcome.files],
         "models": dict(manifest.models),
         **manifest.figures,
@@ -67,6 +72,7 @@ def print_run(workspace: Workspace, outcome: Outcome) -> None:
     """Print what a run made: rows, people, models, segments and files."""
     manifest = outcome.manifest
     if manifest is None:
+        _print_refused(outcome.refused, {})
         page.print(f"Made: {_made(outcome)}. Nothing was published.")
         return
     if not outcome.made:
@@ -91,11 +97,24 @@ def print_run(workspace: Workspace, outcome: Outcome) -> None:
     _print_changes(_changes(workspace, manifest))
     _print_goals(figures["goals"])
     _print_scorecard(figures)
+    _print_refused(figures.get("refused", {}), figures.get("unbuilt", {}))
     _print_segments(figures)
+    for goal in (*figures["goals"], *figures.get("refused", {})):
+        if (report := report_path(workspace, goal)).exists():
+            page.print(f"Usability of {goal}: {report}", soft_wrap=True)
     for path in outcome.files:
         page.print(f"File: {path}", soft_wrap=True)
     if outcome.made:
         page.print(f"Done in {outcome.seconds:.1f} s")
+
+
+def _print_refused(refused: Mapping[str, Any], unbuilt: Mapping[str, str]) -> None:
+    for goal, error in refused.items():
+        said = escape(f"{error['code']} {error['message']}")
+        page.print(f"[red]{goal} is refused:[/] {said}", soft_wrap=True)
+        page.print(f"[bold]Hint:[/] {escape(error['hint'])}", soft_wrap=True)
+    for segment, goal in unbuilt.items():
+        page.print(f"[yellow]Segment {segment} is not built:[/] it needs {goal}.")
 
 
 def _made(outcome: Outcome) -> str:
@@ -371,6 +390,9 @@ def print_findings(usability: Usability) -> None:
         for column in usability.columns:
             table.add_row(column.source, column.name, column.kind, f"{column.filled:.1%}")
         page.print(table)
+    for goal in usability.goals:
+        page.print(escape(goal["says"]), soft_wrap=True)
+        page.print(f"Report: {goal['report']}", soft_wrap=True)
     errors = len(usability.errors)
     page.print("No errors." if not errors else f"{errors} error{'s' if errors > 1 else ''}.")
 

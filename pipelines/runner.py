@@ -7,8 +7,8 @@ a killed run resumes by running again, and a run on unchanged input does no work
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,8 @@ from pipelines.history import HISTORY, remember
 from pipelines.learning import (
     TRAINED,
     bundle_of,
-    lessons,
     models_before,
     population,
-    train_goal,
 )
 from pipelines.scorecard import CARDS, Cards, close_cards, scorecard_figures
 from pipelines.scoring import SCORES, score_everyone
@@ -58,6 +56,7 @@ from pipelines.stages import (
     plan_features,
     unify,
 )
+from pipelines.usability import REFUSED, Trained, learnable, train_all, without_segments_of
 from pipelines.workspace import Workspace
 from serving.exports.columns import check_exports
 from serving.segments.definitions import compile_segments
@@ -84,13 +83,15 @@ class NothingKnown(LikelierError):
 class Outcome:
     """What a run did. `made` counts what each stage made: empty when nothing was due.
 
-    `manifest` is the published run, None after `--only`; `files` are the delivered exports.
+    `manifest` is the published run, None after `--only`; `files` are the delivered exports;
+    `refused` has the error of each goal that could not be trained, while others could.
     """
 
     manifest: Manifest | None
     made: dict[str, int]
     files: list[Path]
     seconds: float
+    refused: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def alarms(self) -> list[dict[str, Any]]:
@@ -120,12 +121,13 @@ def run(
         if start:
             published = workspace.store.current()
             bench.again = (start, published.run_id if published else "")
-        manifest = _Run(bench, as_of, only, report).do()
+        asked = _Run(bench, as_of, only, report)
+        manifest = asked.do()
         if manifest is None:
-            return Outcome(None, bench.made, [], clock.monotonic() - started)
+            return Outcome(None, bench.made, [], clock.monotonic() - started, asked.refused)
         files = deliver_files(workspace.store, workspace.folder, manifest, workspace.project)
         finish(workspace, bench.erasures, manifest)
-    return Outcome(manifest, bench.made, files, clock.monotonic() - started)
+    return Outcome(manifest, bench.made, files, clock.monotonic() - started, asked.refused)
 
 
 def _engine(workspace: Workspace) -> Engine:
@@ -188,6 +190,8 @@ class _Run:
         """`before`: the run whose models are used again; None trains what is due."""
         self.bench, self.asked, self.only, self.report = bench, as_of, only, report
         self.trained = models_before(bench, before) if before else None
+        self.refused: dict[str, dict[str, Any]] = {}
+        self.unbuilt: dict[str, str] = {}
 
     def do(self) -> Manifest | None:
         """Do the stages; return the published manifest, or None when stopped before the end."""
@@ -205,13 +209,16 @@ class _Run:
             return None
         self._enter("features")
         plan = self._plan(as_of)
-        learnt = lessons(bench, plan) if self.trained is None else []
+        trained = Trained(dict(self.trained or {}))
+        learnt = learnable(bench, plan, trained) if self.trained is None else []
         everyone = population(bench, plan) if plan.goals else ""
         if self.only == "features":
             return None
         self._enter("train")
-        models = {lesson.goal.name: train_goal(bench, plan, lesson, everyone) for lesson in learnt}
-        models |= self.trained or {}
+        train_all(bench, plan, learnt, everyone, trained)
+        models, self.refused = trained.models, trained.refusals(bench)
+        plan = replace(plan, goals=tuple(goal for goal in plan.goals if goal.name in models))
+        self.unbuilt = without_segments_of(bench, models)
         if self.only == "train":
             return None
         self._enter("score")
@@ -239,6 +246,7 @@ class _Run:
             TRAINED: "+".join(sorted(models.values())),
             SCORES: scores, PROFILES: inputs.profiles, LISTS: lists, ONLINE: online,
         }  # fmt: skip
+        tables |= {REFUSED: "+".join(trained.refused.values())} if trained.refused else {}
         kept = {HISTORY: [entry.key for entry in entries], CARDS: cards.keys}
         tables |= {name: "+".join(keys) for name, keys in kept.items() if keys}
         return self._publish(run_id, as_of, tables, models, cards)
@@ -273,7 +281,8 @@ class _Run:
         project = self.bench.workspace.project
         described = project.model_dump(mode="json", include={"segments", "destinations", "project"})
         anew = self.bench.salt("segment") or self.bench.salt("export")
-        made_of = (inputs.profiles, inputs.scores, len(self.bench.erasures))
+        made_of: list[Any] = [inputs.profiles, inputs.scores, len(self.bench.erasures)]
+        made_of += [self.refused] if self.refused else []
         return key_of("run", RUN_VERSION, described, *made_of, self.bench.overrides.key, anew)
 
     def _publish(
@@ -327,6 +336,8 @@ class _Run:
             "segments": lists["segments"],
             "exports": lists["exports"],
             "profile_changes": lists["changes"],
+            "refused": self.refused,
+            "unbuilt": self.unbuilt,
             "warnings": [f"{key}: {what}" for key, what in look_backs(self.bench)],
             "overrides": overrides_said(self.bench),
         }

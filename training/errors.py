@@ -58,6 +58,15 @@ class Refusal(LikelierError):
     code = "goal_refused"
     remedies: tuple[Remedy, ...] = ()
 
+    def facts(self) -> dict[str, Any]:
+        """Return the refusal JSON-ready, to be noted and told again."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "details": dict(self.details),
+        }
+
     def with_remedies(self, remedies: Sequence[Remedy]) -> Self:
         """Return the same refusal with a hint that says which changes of setting would do."""
         enough = [remedy for remedy in remedies if remedy.enough]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
+from features.behavior.definitions import Count, DaysSince
 from features.conditions import Vocabulary, text
-from features.settings import Goal
+from features.goal_settings import Goal
 from features.time import Window
 from tests.worlds import days
+from training.dataset import Dataset
 from training.errors import OneClassError, Refusal, Remedy, TooFewExamples
 from training.goals import CompiledGoal, compile_goal, widened
 from training.sufficiency import FEWEST_PEOPLE, Examples, short_look_backs
+from training.usability import Usability, headline, usability_html
 
 VOCABULARY = Vocabulary(events={"visit": {}, "purchase": {"amount": "number", "note": "text"}})
 
@@ -98,3 +103,44 @@ def test_a_wider_population_looks_back_further_and_asks_the_same(
         "and days_since(visit) > 2"
     ).eligible
     assert text(widened(condition, times)) == expected
+
+
+def test_a_usability_report_counts_people_by_moment_and_what_is_missing() -> None:
+    features = (Count("visit", Window.parse("30d")).feature, DaysSince("purchase").feature)
+    matrix = np.array([[1, np.nan], [2, 3.0], [0, np.nan], [4, 1.0]])
+    as_of = np.array([days(60), days(60), days(70), days(70)])
+    dataset = Dataset(features, matrix, np.array([0, 1, 0, 0], np.int8), as_of,
+                      np.array([1, 2, 1, 3]))  # fmt: skip
+    found = Usability.begun(compiled(), days(80), days(0)).measured(dataset).body()
+    assert found["people"] == {"rows": 4, "positives": 1, "with_outcome": 1, "without": 2}
+    assert [(each["as_of"][:10], each["rows"], each["with_outcome"]) for each in
+            found["snapshots"]] == [("2024-03-11", 2, 0), ("2024-03-01", 2, 1)]  # fmt: skip
+    assert found["missing"] == {features[1].name: 0.5}
+    assert found["history"] == {
+        "first_event": "2024-01-01T00:00:00Z", "days": 80.0, "days_needed": 40.0,
+    }  # fmt: skip
+    assert (found["state"], found["needed"], found["refusal"]) == ("ready", 500, None)
+    assert headline(found) == (
+        "buys is ready: 1 people with the outcome and 2 without, 500 of each needed; 80 days of "
+        "history, 40 needed."
+    )
+    refused = Usability.begun(compiled(), days(80), days(0)).refused(
+        TooFewExamples.of("g", 1, 2, 3)
+    )
+    assert refused.body()["refusal"]["code"] == "too_few_examples"
+
+
+def test_the_page_shows_pictures_before_words_and_loads_nothing() -> None:
+    wider = Remedy("eligible", "any(visit <b>)", 300, 9_900, enough=False)
+    refusal = TooFewExamples.of("goals.buys", 212, 9_000, 500).with_remedies([wider])
+    whole = Examples(20_000, 400, 212, 9_000)
+    begun = Usability.begun(compiled(), days(80), days(0))
+    found = begun.counted([days(70)], [whole, whole]).refused(refusal)
+    page = usability_html({**found.body(), "missing": {"a <b>": 0.5}, "warnings": ["mind <i>"]})
+    pictures = [page.index(f'id="chart-{name}"') for name in
+                ("people", "snapshots", "remedies", "history", "missing")]  # fmt: skip
+    assert pictures == sorted(pictures)
+    assert max(pictures) < page.index("Refused: too_few_examples")
+    assert "mind &lt;i&gt;" in page
+    assert "any(visit <b>)</" not in page
+    assert not re.search(r'<(script|link|img)[^>]+(src|href)="', page)
