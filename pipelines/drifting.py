@@ -15,8 +15,11 @@ Moved = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def drift_of_scores(store: Store, scores: str) -> Moved:
-    """Return the drift that a version of the scores was written with."""
-    found: Moved = json.loads((store.folder(SCORES, scores) / DRIFT).read_bytes())
+    """Return the drift that a version of the scores was written with; older ones have none."""
+    try:
+        found: Moved = json.loads((store.folder(SCORES, scores) / DRIFT).read_bytes())
+    except FileNotFoundError:
+        return {}
     return found
 
 

@@ -94,6 +94,9 @@ def test_a_card_is_made_when_the_window_has_closed_and_not_before(tmp_path):
         report = scorecard(bench.workspace, "buys")
         assert [each["version"] for each in report["waiting"]] == ["v2", "v3"]
         assert report["cards"][0]["closes_at"] == format_instant(C)
+        # A run of before there was drift is shown too.
+        (bench.store.folder(SCORES, f"{C}v3") / DRIFT).unlink()
+        assert scorecard(bench.workspace) == report | {"drift": {}}
         with pytest.raises(UnknownGoal, match="no goal 'bye'"):
             scorecard(bench.workspace, "bye")
 
