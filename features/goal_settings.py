@@ -43,6 +43,8 @@ class Goal(Settings):
     """`calendar`: scored in batch at dates. `at_events`: scored while the person is on the page."""
     min_people: Annotated[int, Field(ge=2)] = 500
     """People needed with the outcome, and as many without, before a model is trained."""
+    retrain_every: Length | None = None
+    """How far as_of moves on before it is trained again; `training.retrain_every` by default."""
 
     @model_validator(mode="after")
     def _complete(self) -> Goal:

@@ -286,6 +286,8 @@ class Training(Settings):
     """Seed of everything drawn at random."""
     max_snapshots: Annotated[int, Field(ge=1, le=60)] = 12
     """Snapshots used for one goal, newest first."""
+    retrain_every: Length = Window.parse("30d")
+    """How far as_of moves on before models are trained again; runs in between only score anew."""
     allow: tuple[Allowed, ...] = ()
     """Features that the [leak lint](leaks.md) is to let pass."""
     tuning: Tuning = Tuning()

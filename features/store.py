@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,15 @@ class Manifest:
     """What one run published: the version of every table, and the figures to show.
 
     `as_of` is in microseconds; `tables` maps table name to version; `models` maps goal to bundle
-    version; `figures` holds JSON-ready numbers for people.
+    version, and `spare_models` to those kept beside it; `figures` holds JSON-ready numbers for
+    people.
     """
 
     run_id: str
     as_of: int
     tables: Mapping[str, str]
     models: Mapping[str, str] = field(default_factory=dict)
+    spare_models: Mapping[str, Sequence[str]] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
     published_at: str = ""
 
@@ -166,11 +168,12 @@ class Store:
         for folder in (self.root / "tables").glob("*/*"):
             if (folder.parent.name, folder.name) not in named:
                 shutil.rmtree(folder, ignore_errors=True)
-        models = {
-            (goal, version)
-            for path in kept
-            for goal, version in json.loads(path.read_bytes())["models"].items()
-        }
+        models = set[tuple[str, str]]()
+        for path in kept:
+            run = json.loads(path.read_bytes())
+            models |= set(run["models"].items())
+            spare = run.get("spare_models", {}).items()
+            models |= {(goal, version) for goal, versions in spare for version in versions}
         for path in (self.root / "models").glob("*/*"):
             if (path.parent.name, path.name.removesuffix(MARK)) in models:
                 continue

@@ -176,6 +176,11 @@ def outcome_end(as_of: Any, gap: Window | None, outcome_window: Window) -> Any:
     return outcome_start(as_of, gap) + outcome_window.micros
 
 
+def unseen_outcome(as_of: Any, gap: Window | None, moment: Any) -> Any:
+    """Say whether all of the outcome of a row lies at or after `moment`, none of it before."""
+    return outcome_start(as_of, gap) >= moment
+
+
 def has_closed(end: int, as_of: int) -> bool:
     """Say whether a window with exclusive end `end` has closed for someone standing at `as_of`."""
     return end <= as_of

@@ -25,6 +25,7 @@ from features.profiles.measures import measured_rows
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, Store, key_of, write_whole
 from features.time import MICROS_PER_DAY, Window
+from pipelines.champions import Shipped
 from pipelines.crowd import counted, events_of
 from pipelines.learning import bundle_of
 from pipelines.people import attribute_sources, consents_now, profile_changes, profiles_table
@@ -246,11 +247,13 @@ def deliver_files(bench_store: Store, folder: Path, manifest: Manifest, project:
 # The online store ---------------------------------------------------------------------------------
 
 
-def write_online(bench: Bench, plan: Plan, inputs: Inputs, lists: str, everyone: str) -> str:
+def write_online(
+    bench: Bench, plan: Plan, inputs: Inputs, lists: str, shipped: Mapping[str, Shipped]
+) -> str:
     """Write the online generation of this run; return its version."""
     key = key_of(
         ONLINE, ONLINE_VERSION, inputs.profiles, inputs.scores, sorted(inputs.models.items()),
-        lists, everyone,
+        lists, sorted(each.everyone for each in shipped.values()),
     )  # fmt: skip
     if not bench.due("export", ONLINE, key, "publishing the online store"):
         return key
@@ -259,7 +262,7 @@ def write_online(bench: Bench, plan: Plan, inputs: Inputs, lists: str, everyone:
             folder,
             _meta(bench, plan, inputs),
             _records(bench, inputs, lists),
-            _vectors(bench, plan, inputs, everyone),
+            _vectors(bench, shipped),
         )
     return key
 
@@ -333,11 +336,11 @@ def plain(value: Any, kind: str) -> Any:
 
 
 def _vectors(
-    bench: Bench, plan: Plan, inputs: Inputs, everyone: str
+    bench: Bench, shipped: Mapping[str, Shipped]
 ) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
-    for goal in plan.goals:
-        bundle = bundle_of(bench, goal.name, inputs.models[goal.name])
-        rows = described(bench.store, everyone, plan, goal.name)
-        matrix = np.ascontiguousarray(rows.matrix[:, columns_of(bundle, plan)])
+    for name, goal in shipped.items():
+        bundle = bundle_of(bench, name, goal.trained)
+        rows = described(bench.store, goal.everyone, goal.plan, name)
+        matrix = np.ascontiguousarray(rows.matrix[:, columns_of(bundle, goal.plan)])
         for key, vector in zip(rows.profile_key, matrix, strict=True):
-            yield goal.name, bench.graph.identities[key], vector
+            yield name, bench.graph.identities[key], vector

@@ -64,12 +64,12 @@ class Scored:
         """Read everyone scored for `goal`, in order of profile."""
         store, key = workspace.store, manifest.tables[SCORES]
         facts = store.facts(SCORES, key)
-        if "features" not in facts:
+        if not isinstance(facts.get("features"), dict):
             raise too_old()
         scores = pq.read_table(
             store.folder(SCORES, key) / "scores.parquet", filters=[("goal", "==", goal)]
         )
-        features = eligible_rows(store, facts["features"], goal)
+        features = eligible_rows(store, facts["features"][goal], goal)
         bundle = Bundle.load(workspace.bundle_folder(goal, manifest.models[goal]))
         return cls(
             manifest,

@@ -16,6 +16,7 @@ import typer
 from features.errors import LikelierError
 from pipelines.console import AsOf, Json, plain, progress, project_of, screen
 from pipelines.goal_commands import goals
+from pipelines.model_commands import models
 from pipelines.scorecard_command import ALARMED, FailOnAlarm, scorecard
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ app = typer.Typer(
     help="Who is likelier to buy, who is likelier to leave, and why.",
 )
 app.add_typer(goals, name="goals")
+app.add_typer(models, name="models")
 
 
 @app.callback()

@@ -24,7 +24,9 @@ from features.identity.graph import NOBODY
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, write_whole
 from pipelines.building import LISTS, PROFILES
+from pipelines.champions import Champion
 from pipelines.history import entries_of
+from pipelines.learning import TRAINED
 from pipelines.people import members_of
 from pipelines.scoring import SCORES
 from pipelines.stages import FEATURES, Bench
@@ -138,16 +140,21 @@ def _derived(bench: Bench, manifest: Manifest, person: Person) -> dict[str, int]
 
 
 def models_of(bench: Bench, manifest: Manifest, person: Person) -> Models:
-    """Return the models (goal, version) that were trained when something was known of a person."""
+    """Return the models (goal, version) that were trained when something was known of a person.
+
+    Of those in the store: the ones that score, and the ones kept beside them.
+    """
     keys = np.array(list(_keys(bench, bench.united, person.identities)), dtype=np.int64)
     known = bench.graph.seen_known[np.isin(bench.graph.seen_key, keys)]
     # Of whom the files no longer speak cannot be said since when they were known.
     first = int(known.min()) if len(known) else time.EARLIEST
-    return tuple(
-        (goal, version)
-        for goal, version in sorted(manifest.models.items())
-        if time.known_before(first, manifest.as_of)
-    )
+    serve = {version: goal for goal, version in manifest.models.items()}
+    found = set()
+    for key in filter(None, manifest.tables[TRAINED].split("+")):
+        facts = bench.store.facts(TRAINED, key)
+        if time.known_before(first, facts.get("as_of", manifest.as_of)):
+            found.add((facts.get("goal") or serve[facts["version"]], facts["version"]))
+    return tuple(sorted(found))
 
 
 def _keys(bench: Bench, united: str, identities: frozenset[str] | set[str]) -> dict[int, str]:
@@ -240,6 +247,20 @@ def _mark(workspace: Workspace, goal: str, version: str, erasure: Erasure) -> No
         write_whole(workspace.mark_of(goal, version), json.dumps(said, sort_keys=True).encode())
     registry = Registry(workspace.tracking_uri, workspace.artifacts, workspace.project.project)
     registry.mark(goal, version, TAG, moment)
+
+
+def learnt_from_erased(bench: Bench, champion: Champion) -> bool:
+    """Say whether a version learnt, or may have learnt, from people who were erased since.
+
+    Erasures are looked up in the models of the store. What was fetched from MLflow was not among
+    them: it is taken to have known everyone who was erased after it was trained.
+    """
+    if erased_from(bench.workspace, champion.goal, champion.version):
+        return True
+    later = (each.at for each in bench.erasures.records)
+    return bool(champion.facts.get("fetched")) and any(
+        time.known_before(champion.as_of, at) for at in later
+    )
 
 
 def erased_from(workspace: Workspace, goal: str, version: str) -> dict[str, str]:

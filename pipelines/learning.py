@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,10 +27,12 @@ from pipelines.stages import (
     earliest_event,
     event_feature_table,
     feature_table,
+    people_settings,
 )
 from training.baselines import EventColumns
 from training.booster import BoosterParams
 from training.bundle import Bundle
+from training.challenge import Verdict
 from training.charts import figures, report_html
 from training.dataset import Dataset
 from training.errors import Refusal
@@ -36,14 +40,14 @@ from training.fit import Trained, TrainingTask, train
 from training.goals import CompiledGoal, canonical
 from training.labels import labels
 from training.pictures import pngs
-from training.registry import Registry
+from training.registry import DECISION_TAG, FACTS_FILE, JUDGED_FOLDER, Registry
 from training.spine import event_rows, snapshots
 from training.sufficiency import short_look_backs
 from training.tuning import Budget
 from training.usability import Usability
 
 TRAINED = "trained"
-TRAINED_VERSION = 13
+TRAINED_VERSION = 14
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def lessons(bench: Bench, plan: Plan) -> list[Lesson]:
     learnt = []
     for goal in plan.goals:
         if goal.settings.spine == "at_events":
-            keys = [_event_lesson(bench, plan, goal, moments[goal.name])]
+            keys = [event_lesson(bench, plan, goal, moments[goal.name])]
         else:
             keys = [
                 feature_table(bench, plan, moment, _asked(plan, moments, moment))
@@ -87,7 +91,8 @@ def _asked(plan: Plan, moments: dict[str, list[int]], moment: int) -> list[Compi
     ]
 
 
-def _event_lesson(bench: Bench, plan: Plan, goal: CompiledGoal, moments: list[int]) -> str:
+def event_lesson(bench: Bench, plan: Plan, goal: CompiledGoal, moments: list[int]) -> str:
+    """Write the feature table of an at_events spine; `moments` newest first. Its version."""
     seed = bench.workspace.project.training.seed
     step = goal.settings.outcome_window
 
@@ -194,11 +199,28 @@ def budget_of(project: Project) -> Budget | None:
     return Budget(asked.trials, asked.minutes) if asked.trials else None
 
 
-def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
+Judge = Callable[[Dataset, Trained], Verdict]
+"""Says what becomes of a version that was trained on a dataset."""
+
+
+def first_version(data: Dataset, trained: Trained) -> Verdict:
+    """Say that a version is promoted because there is none to compare it with."""
+    return Verdict("promoted", None, "it is the first version")
+
+
+def train_goal(
+    bench: Bench,
+    plan: Plan,
+    lesson: Lesson,
+    everyone: str,
+    against: Sequence[Any] = (),
+    judge: Judge = first_version,
+) -> str:
     """Train one goal unless that was done; return the version of what was learnt.
 
-    The version's facts name the bundle and hold its figures; the bundle itself stands under
-    `models/` in the store and, with its run, in MLflow as alias `champion`.
+    `against` names, JSON-ready, what `judge` compares with. The version's facts name the bundle and
+    hold its figures and the verdict; beside them stands the twin that was evaluated. The bundle
+    itself stands under `models/` in the store and, with its run, in MLflow.
     """
     goal, store = lesson.goal, bench.store
     params, allowed = booster_params(bench), bench.workspace.project.training.allowed
@@ -206,7 +228,8 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
         TRAINED, TRAINED_VERSION, goal.name, goal.settings.kind, goal.settings.min_people,
         canonical(goal), list(lesson.features), everyone, asdict(params), allowed,
         bench.workspace.project.training.tuning.model_dump(),
-        bench.workspace.project.training.select_features, bench.salt("train"),
+        bench.workspace.project.training.select_features, list(against),
+        bench.salt("train"),
     )  # fmt: skip
     if not bench.due("train", TRAINED, key, f"training {goal.name}: labels"):
         return key
@@ -225,17 +248,39 @@ def train_goal(bench: Bench, plan: Plan, lesson: Lesson, everyone: str) -> str:
         )  # fmt: skip
     except Refusal as refusal:
         raise with_remedies(bench, goal, plan.as_of, refusal) from None
+    verdict = judge(dataset, trained)
+    trained = replace(trained, summary=(*trained.summary, verdict.words))
     with store.writing(TRAINED, key) as (folder, facts):
         page = report_html(trained.report)
         (folder / "report.html").write_text(page, encoding="utf-8")
         facts.update(_facts(trained) | {"hindsight": asdict(hindsight)})
+        facts.update({"challenge": verdict.body(), "question": question_of(goal)})
+        facts["settings"], facts["catalogue"] = settings_of(bench, goal), plan.manifest
         bundle = trained.bundle
-        place = bench.workspace.bundle_folder(goal.name, bundle.version)
-        if not place.exists():
-            bundle.save(place)
+        bundle.save(bench.workspace.bundle_folder(goal.name, bundle.version))
+        trained.judged.save(folder / JUDGED_FOLDER)
+        (folder / FACTS_FILE).write_bytes(json.dumps(facts, sort_keys=True).encode())
         bench.say(f"training {goal.name}: logging to MLflow")
-        facts["registered"] = _register(bench, trained, page)
+        facts["registered"] = _register(bench, trained, page, verdict, folder)
     return key
+
+
+def question_of(goal: CompiledGoal) -> list[Any]:
+    """Return what a goal asks, JSON-ready: versions of another question cannot be compared."""
+    return [goal.settings.kind, canonical(goal)]
+
+
+def settings_of(bench: Bench, goal: CompiledGoal) -> str:
+    """Return a name for all settings that a version of a goal is made by."""
+    project = bench.workspace.project
+    how = project.model_dump(mode="json", include={"training", "features", "time_zone"})
+    del how["training"]["retrain_every"]
+    aside = {"path", "format", "delimiter", "keep", "consent"}
+    sources = [source.model_dump(mode="json", exclude=aside) for source in project.sources]
+    return key_of(
+        TRAINED_VERSION, how, sources, people_settings(bench), question_of(goal),
+        goal.settings.min_people,
+    )  # fmt: skip
 
 
 def look_backs_of(bench: Bench, plan: Plan, lesson: Lesson) -> Iterator[str]:
@@ -257,6 +302,9 @@ def _left_out(bench: Bench, lesson: Lesson) -> tuple[str, ...]:
 
 def _facts(trained: Trained) -> dict[str, Any]:
     found = {
+        "goal": trained.bundle.goal,
+        "as_of": trained.bundle.as_of,
+        "unseen_from": trained.unseen_from,
         "version": trained.bundle.version,
         "serves": trained.bundle.serves,
         "baseline": trained.rules.best.rule,
@@ -271,23 +319,28 @@ def _facts(trained: Trained) -> dict[str, Any]:
     return found
 
 
-def _register(bench: Bench, trained: Trained, page: str) -> dict[str, str]:
+def _register(
+    bench: Bench, trained: Trained, page: str, verdict: Verdict, record: Path
+) -> dict[str, str]:
     workspace, bundle = bench.workspace, trained.bundle
     registry = Registry(workspace.tracking_uri, workspace.artifacts, workspace.project.project)
     found = registry.log_training(
-        bundle.goal,
         workspace.bundle_folder(bundle.goal, bundle.version),
         trained.params,
-        bundle.metrics,
+        {**bundle.metrics, **verdict.figures()},
         page,
         {
             "serves": bundle.serves,
             "baseline": trained.rules.best.rule,
             "grade": trained.grade.letter,
             "protocol": trained.roles.protocol,
+            DECISION_TAG: verdict.words,
+            "champion_before": verdict.champion or "",
         },
         pngs(figures(trained.report)),
         trained.pages,
+        record=record,
+        challenger=verdict.decision != "apart",
     )
     return {"name": found.name, "version": str(found.version), "run_id": found.run_id}
 

@@ -50,6 +50,7 @@ def run_body(workspace: Workspace, outcome: Outcome) -> dict[str, Any]:
         "files": [str(path) for path in outcome.files],
         "models": dict(manifest.models),
         **manifest.figures,
+        "warnings": [*outcome.warnings, *manifest.figures["warnings"]],
         "changed": _changes(workspace, manifest),
     }
 
@@ -78,6 +79,8 @@ def print_run(workspace: Workspace, outcome: Outcome) -> None:
     if not outcome.made:
         moment = time.format_instant(manifest.as_of)
         page.print(f"Nothing to do: the input is unchanged since the run as of {moment}.")
+    for warning in outcome.warnings:
+        page.print(f"[yellow]warning[/] {escape(warning)}", soft_wrap=True)
     figures = manifest.figures
     page.print(f"\n[bold]As of {time.format_instant(manifest.as_of)}[/]")
     _print_sources(figures["sources"])
@@ -187,6 +190,11 @@ def _print_goals(goals: dict[str, Any]) -> None:
             *(f"{buckets[bucket]:,}" for bucket in ("low", "medium", "high")),
         )  # fmt: skip
     page.print(table)
+    for name, found in goals.items():
+        what = "trained" if found["schedule"]["does"] == "train" else "scored only"
+        page.print(f"{name}: {what}: {escape(found['schedule']['why'])}.", soft_wrap=True)
+        if found["challenge"]:
+            page.print(f"{name}: {escape(found['challenge']['words'])}", soft_wrap=True)
     for name, found in goals.items():
         page.print(f"{name}: {_rules(found)}", soft_wrap=True)
         hindsight = found["hindsight"]

@@ -7,7 +7,7 @@ a killed run resumes by running again, and a run on unchanged input does no work
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,15 +31,20 @@ from pipelines.building import (
     write_online,
     write_profiles,
 )
+from pipelines.challenges import Settled, challenge, moves, settle, trainings_kept
+from pipelines.champions import Standing, champion_of, shipped, standing, standing_of
 from pipelines.erasing import clear_temporary, erased_from, finish
 from pipelines.expiring import expire, look_backs
 from pipelines.history import HISTORY, remember
 from pipelines.learning import (
     TRAINED,
+    Lesson,
     bundle_of,
     models_before,
     population,
 )
+from pipelines.promotions import Promotion
+from pipelines.schedule import Errand, errands
 from pipelines.scorecard import CARDS, Cards, close_cards, scorecard_figures
 from pipelines.scoring import SCORES, score_everyone
 from pipelines.stages import (
@@ -60,8 +65,9 @@ from pipelines.usability import REFUSED, Trained, learnable, train_all, without_
 from pipelines.workspace import Workspace
 from serving.exports.columns import check_exports
 from serving.segments.definitions import compile_segments
+from training.errors import MlflowUnreachable
 
-RUN_VERSION = 3
+RUN_VERSION = 4
 
 Reporter = Callable[[str, str], None]
 """Told the stage and, in words, what is being done."""
@@ -84,13 +90,15 @@ class Outcome:
     """What a run did. `made` counts what each stage made: empty when nothing was due.
 
     `manifest` is the published run, None after `--only`; `files` are the delivered exports;
-    `refused` has the error of each goal that could not be trained, while others could.
+    `warnings` are of this run, whether or not it published; `refused` has the error of each goal
+    that could not be trained, while others could.
     """
 
     manifest: Manifest | None
     made: dict[str, int]
     files: list[Path]
     seconds: float
+    warnings: tuple[str, ...] = ()
     refused: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -121,13 +129,24 @@ def run(
         if start:
             published = workspace.store.current()
             bench.again = (start, published.run_id if published else "")
-        asked = _Run(bench, as_of, only, report)
-        manifest = asked.do()
+        running = _Run(bench, as_of, only, report)
+        manifest = running.do()
         if manifest is None:
-            return Outcome(None, bench.made, [], clock.monotonic() - started, asked.refused)
+            seconds = clock.monotonic() - started
+            return Outcome(None, bench.made, [], seconds, running.warnings, running.refused)
         files = deliver_files(workspace.store, workspace.folder, manifest, workspace.project)
+        warnings = running.warnings + _finished(workspace, bench, manifest)
+    seconds = clock.monotonic() - started
+    return Outcome(manifest, bench.made, files, seconds, warnings, running.refused)
+
+
+def _finished(workspace: Workspace, bench: Bench, manifest: Manifest) -> tuple[str, ...]:
+    """Do the last steps of a run that is published; say what has to wait for MLflow."""
+    try:
         finish(workspace, bench.erasures, manifest)
-    return Outcome(manifest, bench.made, files, clock.monotonic() - started, asked.refused)
+    except MlflowUnreachable as error:
+        return (f"{error.code}: {error.message} An erasure waits to mark models there.",)
+    return ()
 
 
 def _engine(workspace: Workspace) -> Engine:
@@ -141,8 +160,25 @@ def rebuild(bench: Bench, report: Reporter) -> Manifest:
     Nothing is trained: for when people are taken out and must be gone at once.
     """
     published = bench.store.require_current()
-    again = _Run(bench, published.as_of, None, report, published).do()
-    manifest = published if again is None else again
+    again = _Run(bench, published.as_of, None, report, models_before(bench, published)).do()
+    return _delivered(bench, published if again is None else again)
+
+
+def republish(bench: Bench, change: Promotion, report: Reporter) -> Manifest:
+    """Publish the published run anew, at its as_of, with one goal scored by another version.
+
+    Nothing is trained. The alias and the promotion log change just before readers see the run.
+    """
+    published = bench.store.require_current()
+    models = models_before(bench, published)
+    models[change.goal] = champion_of(bench, change.goal, change.after).trained
+    again = _Run(bench, published.as_of, None, report, models, (change,)).do()
+    manifest = _delivered(bench, published if again is None else again)
+    _finished(bench.workspace, bench, manifest)
+    return manifest
+
+
+def _delivered(bench: Bench, manifest: Manifest) -> Manifest:
     deliver_files(bench.store, bench.workspace.folder, manifest, bench.workspace.project)
     return manifest
 
@@ -150,19 +186,22 @@ def rebuild(bench: Bench, report: Reporter) -> Manifest:
 def explain(workspace: Workspace, as_of: int | None = None) -> list[tuple[str, str, str]]:
     """Return (stage, `done` or `due`, what) for every stage, making nothing.
 
-    After the first stage that is due, what follows depends on what it will make.
+    After the first stage that is due, what follows depends on what it will make. Of training it is
+    said, once that is known, which goals are trained and why, and which are only scored.
     """
-    reached: list[str] = []
     with workspace.engine() as engine:
         bench = Bench(workspace, engine, dry=True)
+        running = _Run(bench, as_of, None, lambda stage, text: None)
         try:
-            _Run(bench, as_of, None, lambda stage, text: reached.append(stage)).do()
+            running.do()
         except Due as due:
             place = STAGES.index(due.stage)
-            done = [(stage, "done", "") for stage in STAGES[:place]]
-            later = [(stage, "due", f"follows {due.stage}") for stage in STAGES[place + 1 :]]
-            return [*done, (due.stage, "due", due.what), *later]
-    return [(stage, "done", "") for stage in STAGES]
+            plan = [(stage, "done", "") for stage in STAGES[:place]]
+            plan += [(due.stage, "due", due.what)]
+            plan += [(stage, "due", f"follows {due.stage}") for stage in STAGES[place + 1 :]]
+        else:
+            plan = [(stage, "done", "") for stage in STAGES]
+    return [running.explained(*each) for each in plan]
 
 
 def _check_stages(*stages: str | None) -> None:
@@ -185,11 +224,17 @@ class _Run:
         as_of: int | None,
         only: str | None,
         report: Reporter,
-        before: Manifest | None = None,
+        trained: Mapping[str, str] | None = None,
+        changes: Sequence[Promotion] = (),
     ) -> None:
-        """`before`: the run whose models are used again; None trains what is due."""
+        """`trained`: the versions that score, by goal; None trains what is due.
+
+        `changes`: of champions, made when the run publishes.
+        """
         self.bench, self.asked, self.only, self.report = bench, as_of, only, report
-        self.trained = models_before(bench, before) if before else None
+        self.trained, self.changes = trained, changes
+        self.errands: dict[str, Errand] = {}
+        self.warnings: tuple[str, ...] = ()
         self.refused: dict[str, dict[str, Any]] = {}
         self.unbuilt: dict[str, str] = {}
 
@@ -209,51 +254,100 @@ class _Run:
             return None
         self._enter("features")
         plan = self._plan(as_of)
-        trained = Trained(dict(self.trained or {}))
-        learnt = learnable(bench, plan, trained) if self.trained is None else []
-        everyone = population(bench, plan) if plan.goals else ""
+        standing = self._standing(plan)
+        due = tuple(goal for goal in plan.goals if self.errands[goal.name].train)
+        models = {name: each.trained for name, each in standing.champions.items()}
+        standby = {name: key for name, key in models.items() if self.errands[name].optional}
+        only = {goal.name: models[goal.name] for goal in plan.goals if goal not in due}
+        trained = Trained(only, standby=standby)
+        learnt = learnable(bench, replace(plan, goals=due), trained) if due else []
+        everyone = population(bench, plan) if learnt else ""
+        shipped(bench, plan, trained.models)
         if self.only == "features":
             return None
         self._enter("train")
-        train_all(bench, plan, learnt, everyone, trained)
-        models, self.refused = trained.models, trained.refusals(bench)
+        settled = train_all(
+            bench, plan, learnt, everyone, trained,
+            lambda lesson: self._challenge(plan, lesson, everyone, standing),
+        )  # fmt: skip
+        models, self.refused = trained.serving, trained.refusals(bench)
         plan = replace(plan, goals=tuple(goal for goal in plan.goals if goal.name in models))
         self.unbuilt = without_segments_of(bench, models)
         if self.only == "train":
             return None
         self._enter("score")
-        scores = score_everyone(bench, plan, everyone, models)
+        goals = shipped(bench, plan, models)
+        scores = score_everyone(bench, goals)
         entries = remember(bench, plan, scores, models)
         cards = close_cards(bench, entries, as_of)
         if self.only == "score":
             return None
         self._enter("segment")
         inputs = Inputs(write_profiles(bench, plan), scores, models)
-        run_id = self._run_id(inputs)
+        changes = [
+            *self.changes,
+            *moves(standing),
+            *filter(None, (each.promotion for each in settled.values())),
+        ]
+        newest = {name: each.newest for name, each in settled.items()}
+        kept = trainings_kept(bench, models, newest, changes)
+        run_id = self._run_id(inputs, kept)
         published = bench.store.current()
         if published is not None and published.run_id == run_id:
+            settle(bench.workspace, changes)
             return published
         lists = write_lists(bench, plan, inputs, run_id)
         if self.only == "segment":
             return None
         self._enter("export")
-        online = write_online(bench, plan, inputs, lists, everyone)
-        features = sorted({key for lesson in learnt for key in lesson.features} | {everyone})
+        online = write_online(bench, plan, inputs, lists, goals)
+        features = {key for lesson in learnt for key in lesson.features} | {everyone}
+        features |= {each.everyone for each in goals.values()}
         tables = {
             "parts": "+".join(sorted({key for keys in parts.values() for key in keys})),
             UNITED: bench.united, OVERRIDES: bench.overrides.key,
-            FEATURES: "+".join(key for key in features if key),
-            TRAINED: "+".join(sorted(models.values())),
+            FEATURES: "+".join(sorted(key for key in features if key)),
+            TRAINED: "+".join(kept),
             SCORES: scores, PROFILES: inputs.profiles, LISTS: lists, ONLINE: online,
         }  # fmt: skip
         tables |= {REFUSED: "+".join(trained.refused.values())} if trained.refused else {}
-        kept = {HISTORY: [entry.key for entry in entries], CARDS: cards.keys}
-        tables |= {name: "+".join(keys) for name, keys in kept.items() if keys}
-        return self._publish(run_id, as_of, tables, models, cards)
+        lasting = {HISTORY: [entry.key for entry in entries], CARDS: cards.keys}
+        tables |= {name: "+".join(keys) for name, keys in lasting.items() if keys}
+        settle(bench.workspace, changes)
+        return self._publish(run_id, as_of, tables, models, settled, cards)
+
+    def _standing(self, plan: Plan) -> Standing:
+        """Look at who serves, and decide what to do about each goal."""
+        bench = self.bench
+        if self.trained is not None:
+            self.errands = {name: Errand(name, False, "published anew") for name in self.trained}
+            return standing_of(bench, self.trained)
+        found = standing(bench, [goal.name for goal in plan.goals])
+        self.warnings = found.warnings
+        self.errands = errands(bench, plan, found)
+        for errand in self.errands.values():
+            if errand.train:
+                bench.say(errand.words)
+        return found
+
+    def explained(self, stage: str, state: str, what: str) -> tuple[str, str, str]:
+        """Return a line of the plan: of training, with what is done about each goal."""
+        if stage != "train" or not self.errands:
+            return stage, state, what
+        said = "; ".join(each.words for each in self.errands.values())
+        return stage, state if any(each.train for each in self.errands.values()) else "done", said
+
+    def _challenge(self, plan: Plan, lesson: Lesson, everyone: str, standing: Standing) -> Settled:
+        name = lesson.goal.name
+        champion, errand = standing.champions.get(name), self.errands[name]
+        return challenge(self.bench, plan, lesson, everyone, champion, errand)
 
     def _plan(self, as_of: int) -> Plan:
         if not self.trained:
             return plan_features(self.bench, as_of)
+        if self.changes:
+            # The very plan of the published run, so that its tables can be used again.
+            return plan_features(self.bench, as_of, list(self.trained))
         # The models of one run are all made for the columns of one plan.
         some = bundle_of(self.bench, *next(iter(self.trained.items())))
         return plan_as_before(self.bench, as_of, list(self.trained), some.definitions)
@@ -277,11 +371,11 @@ class _Run:
         """Read the segments now: a wrong condition should not wait for the end of training."""
         compile_segments(self.bench.workspace.project.segments, segment_vocabulary(self.bench))
 
-    def _run_id(self, inputs: Inputs) -> str:
+    def _run_id(self, inputs: Inputs, trainings: list[str]) -> str:
         project = self.bench.workspace.project
         described = project.model_dump(mode="json", include={"segments", "destinations", "project"})
         anew = self.bench.salt("segment") or self.bench.salt("export")
-        made_of: list[Any] = [inputs.profiles, inputs.scores, len(self.bench.erasures)]
+        made_of: list[Any] = [inputs.profiles, inputs.scores, trainings, len(self.bench.erasures)]
         made_of += [self.refused] if self.refused else []
         return key_of("run", RUN_VERSION, described, *made_of, self.bench.overrides.key, anew)
 
@@ -291,23 +385,31 @@ class _Run:
         as_of: int,
         tables: dict[str, str],
         models: dict[str, str],
+        settled: Mapping[str, Settled],
         cards: Cards,
     ) -> Manifest:
         bench = self.bench
         versions = {goal: model_version(bench, key) for goal, key in models.items()}
+        kept = [bench.store.facts(TRAINED, key) for key in tables[TRAINED].split("+") if key]
         manifest = Manifest(
             run_id=run_id,
             as_of=as_of,
             tables=tables,
             models=versions,
-            figures=self._figures(tables, models)
+            spare_models={
+                goal: sorted({each["version"] for each in kept if each.get("goal") == goal})
+                for goal in models
+            },
+            figures=self._figures(tables, models, settled)
             | scorecard_figures(bench.store, cards, tables[SCORES], versions, as_of),
             published_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         bench.store.publish(manifest)
         return manifest
 
-    def _figures(self, tables: dict[str, str], models: dict[str, str]) -> dict[str, Any]:
+    def _figures(
+        self, tables: dict[str, str], models: dict[str, str], settled: Mapping[str, Settled]
+    ) -> dict[str, Any]:
         store, facts = self.bench.store, {}
         united = store.facts(UNITED, self.bench.united)
         for source, rows in united["rows"].items():
@@ -326,7 +428,12 @@ class _Run:
         lists = store.facts(LISTS, tables[LISTS])
         scored = store.facts(SCORES, tables[SCORES])["goals"]
         goals = {
-            goal: self._with_mark(goal, store.facts(TRAINED, key)) | {"scored": scored[goal]}
+            goal: self._with_mark(goal, store.facts(TRAINED, key))
+            | {
+                "scored": scored[goal],
+                "schedule": self.errands[goal].body(),
+                "challenge": settled[goal].verdict if goal in settled else None,
+            }
             for goal, key in models.items()
         }
         return {

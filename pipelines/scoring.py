@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from features.store import key_of, write_whole
 from features.time import Window
+from pipelines.champions import Shipped
 from pipelines.explaining import explained
 from pipelines.learning import bundle_of
 from pipelines.stages import Bench, Described, Plan, described
@@ -25,7 +26,7 @@ from training.drift import drifts
 
 SCORES, FACTORS = "scores", "factors"
 BUCKET_FACTORS, BUCKET_VALUES = "bucket_factors", "bucket_values"
-SCORES_VERSION = 4
+SCORES_VERSION = 5
 DRIFT = "drift.json"
 """File beside the scores: how far each feature and the score are from the model's reference."""
 
@@ -56,7 +57,7 @@ Write = Callable[[str, Mapping[str, Any]], pa.Table]
 """Appends columns to one of the files; returns them as the table written."""
 
 
-def score_everyone(bench: Bench, plan: Plan, everyone: str, trained: Mapping[str, str]) -> str:
+def score_everyone(bench: Bench, shipped: Mapping[str, Shipped]) -> str:
     """Write the tables of one as_of: scores, factors, and what moves each bucket.
 
     Every person's base + contributions is checked against the raw margin before anything is
@@ -68,26 +69,26 @@ def score_everyone(bench: Bench, plan: Plan, everyone: str, trained: Mapping[str
     key = key_of(
         SCORES,
         SCORES_VERSION,
-        everyone,
-        sorted(trained.items()),
+        [[name, each.everyone, each.trained] for name, each in sorted(shipped.items())],
         str(interval),
         bench.salt("score"),
     )
     if not bench.due("score", SCORES, key, "scoring"):
         return key
     with store.writing(SCORES, key) as (folder, facts), _writers(folder) as write:
-        facts["features"], facts["goals"] = everyone, {}
+        facts["features"] = {name: goal.everyone for name, goal in shipped.items()}
+        facts["goals"] = {}
         moved: dict[str, list[dict[str, Any]]] = {}
-        for goal in plan.goals:
-            bundle = bundle_of(bench, goal.name, trained[goal.name])
-            rows = described(store, everyone, plan, goal.name)
-            bench.say(f"scoring {goal.name}: {len(rows.profile_key):,} people")
-            matrix = np.ascontiguousarray(rows.matrix[:, columns_of(bundle, plan)])
+        for name, goal in shipped.items():
+            bundle = bundle_of(bench, name, goal.trained)
+            rows = described(store, goal.everyone, goal.plan, name)
+            bench.say(f"scoring {name}: {len(rows.profile_key):,} people")
+            matrix = np.ascontiguousarray(rows.matrix[:, columns_of(bundle, goal.plan)])
             scores = _score_goal(bench, bundle, rows, matrix, write)
-            facts["goals"][goal.name] = _counts(scores)
+            facts["goals"][name] = _counts(scores)
             margin = scores["margin"].to_numpy()
             found = drifts(bundle.distributions, bundle.features, matrix, margin)
-            moved[goal.name] = [each.body() for each in found]
+            moved[name] = [each.body() for each in found]
         write_whole(folder / DRIFT, json.dumps(moved).encode())
     return key
 

@@ -6,14 +6,15 @@ no other: the run goes on without it, and without the segments that need it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from features.conditions import uses
 from features.store import key_of
 from pipelines.building import segment_vocabulary
-from pipelines.learning import TRAINED, Lesson, lessons, train_goal
+from pipelines.challenges import Settled
+from pipelines.learning import TRAINED, Lesson, lessons
 from pipelines.remedies import with_remedies
 from pipelines.reports import ended, report_path, write_report
 from pipelines.stages import Bench, Plan, earliest_event
@@ -30,10 +31,20 @@ REFUSED_VERSION = 1
 
 @dataclass
 class Trained:
-    """What became of the goals of a run: trained versions, and refusals, by goal."""
+    """What became of the goals of a run: trained versions, and refusals, by goal.
+
+    `standby` are the versions that go on serving where the training of another is refused.
+    """
 
     models: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    standby: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def serving(self) -> dict[str, str]:
+        """The versions that serve, by goal."""
+        waiting = {goal: self.standby[goal] for goal in self.refused if goal in self.standby}
+        return self.models | waiting
 
     def refusals(self, bench: Bench) -> dict[str, dict[str, Any]]:
         """Return the refusals as error bodies, by goal."""
@@ -45,7 +56,7 @@ class Trained:
 def learnable(bench: Bench, plan: Plan, trained: Trained) -> list[Lesson]:
     """Write the feature tables of the goals that have history enough; note the others.
 
-    Raises the first refusal if there is no goal that has.
+    Raises the first refusal if there is no goal that has, and none that has a model already.
     """
     training, earliest = bench.workspace.project.training, earliest_event(bench, plan.as_of)
     able = []
@@ -62,15 +73,24 @@ def learnable(bench: Bench, plan: Plan, trained: Trained) -> list[Lesson]:
             write_report(bench.workspace, Usability.begun(goal, plan.as_of, earliest))
             _refuse(bench, goal, plan.as_of, key, refusal)
             trained.refused[goal.name] = key
-    if trained.refused and not able:
+    if trained.refused and not able and not trained.serving:
         raise _again(next(iter(trained.refusals(bench).values())))
     return lessons(bench, replace(plan, goals=tuple(able)))
 
 
 def train_all(
-    bench: Bench, plan: Plan, learnt: Sequence[Lesson], everyone: str, trained: Trained
-) -> None:
-    """Train every goal that can be, and note the others; raise the first refusal if none can."""
+    bench: Bench,
+    plan: Plan,
+    learnt: Sequence[Lesson],
+    everyone: str,
+    trained: Trained,
+    teach: Callable[[Lesson], Settled],
+) -> dict[str, Settled]:
+    """Train every goal that can be, and note the others; raise the first refusal if none can.
+
+    `teach` trains one. Returns what the trainings came to, by goal.
+    """
+    settled = {}
     for lesson in learnt:
         goal = lesson.goal
         key = _key(bench, goal, plan.as_of, everyone, lesson.features, bench.salt("train"))
@@ -79,15 +99,17 @@ def train_all(
             continue
         try:
             made = bench.made.get("train", 0)
-            trained.models[goal.name] = train_goal(bench, plan, lesson, everyone)
+            found = settled[goal.name] = teach(lesson)
+            trained.models[goal.name] = found.serves
             if bench.made.get("train", 0) > made:
-                facts = bench.store.facts(TRAINED, trained.models[goal.name])
+                facts = bench.store.facts(TRAINED, found.newest)
                 ended(bench.workspace, goal.name, state="trained", warnings=facts["warnings"])
         except Refusal as refusal:
             _refuse(bench, goal, plan.as_of, key, refusal)
             trained.refused[goal.name] = key
-    if trained.refused and not trained.models:
+    if trained.refused and not trained.serving:
         raise _again(next(iter(trained.refusals(bench).values())))
+    return settled
 
 
 def _key(bench: Bench, goal: CompiledGoal, *made_of: Any) -> str:

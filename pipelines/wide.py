@@ -17,6 +17,7 @@ from features.project_file import FILE_NAME
 from features.settings import Project
 from features.store import Store, write_whole
 from pipelines.learning import budget_of
+from pipelines.promotions import Promotion, last_champion, write_down
 from pipelines.workspace import Workspace
 from training.booster import BoosterParams
 from training.bundle import Bundle
@@ -29,6 +30,7 @@ from training.sufficiency import FEWEST_PEOPLE
 from training.tables import read_table
 from training.wide import BadTable, Question, Wide, learn, matrix_for, train_wide
 
+OF_A_TABLE = "the newest table counts: tables have no outcomes that an older version never saw"
 WHY = 3
 """Reasons told of each scored row."""
 
@@ -148,8 +150,7 @@ def _check(workspace: Workspace, goal: str, score: Path | None, to: Path | None)
 def _register(workspace: Workspace, trained: Trained, folder: Path) -> RegisteredVersion:
     registry = Registry(workspace.tracking_uri, workspace.artifacts, workspace.project.project)
     bundle = trained.bundle
-    return registry.log_training(
-        bundle.goal,
+    found = registry.log_training(
         folder,
         trained.params,
         bundle.metrics,
@@ -163,6 +164,12 @@ def _register(workspace: Workspace, trained: Trained, folder: Path) -> Registere
         pngs(figures(trained.report)),
         trained.pages,
     )
+    before = last_champion(workspace.store, bundle.goal)
+    if before != bundle.version:
+        registry.promote(bundle.goal, bundle.version, OF_A_TABLE)
+        promotion = Promotion(bundle.goal, before, bundle.version, "train", OF_A_TABLE)
+        write_down(workspace.store, promotion)
+    return found
 
 
 def score_table(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from features import time
 from features.errors import LikelierError, did_you_mean
@@ -228,3 +229,75 @@ class ColumnsDiffer(LikelierError):
             extra=extra,
             first_difference=first,
         )
+
+
+class MlflowUnreachable(LikelierError):
+    """MLflow does not answer: its server is down, or its file cannot be opened."""
+
+    code = "mlflow_unreachable"
+    status = 503
+
+    @classmethod
+    def at(cls, uri: str, why: str) -> MlflowUnreachable:
+        """Build the error for a tracking URI and what was said when it was tried."""
+        where = _without_password(uri)
+        return cls(
+            f"MLflow cannot be reached at {where}: {_shortened(why)}",
+            hint="Start the server, or put mlflow.tracking_uri right. What serves goes on serving, "
+            "and `likelier run` renews its scores; training and promotion wait for MLflow.",
+            tracking_uri=where,
+        )
+
+
+class MlflowRefused(LikelierError):
+    """MLflow answers, but not with what was asked."""
+
+    code = "mlflow_refused"
+    status = 502
+
+    @classmethod
+    def of(cls, uri: str, why: str) -> MlflowRefused:
+        """Build the error for a tracking URI and MLflow's own words."""
+        return cls(
+            f"MLflow at {_without_password(uri)} refused: {_shortened(why)}",
+            hint="Look at the model in `mlflow ui`, and at who may change it.",
+        )
+
+
+class UnknownVersion(LikelierError):
+    """A version of a model that is not there, or that cannot be used any more."""
+
+    code = "unknown_version"
+    status = 404
+
+    @classmethod
+    def of(cls, version: str, goal: str, known: Sequence[str] = ()) -> UnknownVersion:
+        """Build the error for a version that a goal, or every goal where it is empty, lacks."""
+        where = f"{goal} has no version" if goal else "No model has a version"
+        return cls(
+            f"{where} {version!r}.",
+            hint=(did_you_mean(version, known) + " " if known else "")
+            + "`likelier models list` shows them.",
+            version=version,
+        )
+
+    @classmethod
+    def without_record(cls, version: str, goal: str) -> UnknownVersion:
+        """Build the error for a version that was made before trainings were kept whole."""
+        return cls(
+            f"{goal} {version} was made by an older Likelier, which did not keep what a champion "
+            "needs.",
+            hint="Train it anew with `likelier run --from train`.",
+            version=version,
+        )
+
+
+def _without_password(uri: str) -> str:
+    """Return a URI without the user and password that may stand in it."""
+    parts = urlsplit(uri)
+    return uri.replace(f"{parts.netloc.rpartition('@')[0]}@", "", 1) if "@" in parts.netloc else uri
+
+
+def _shortened(text: str) -> str:
+    """Return the first line of what was said, of 200 characters at most."""
+    return (text.strip().splitlines() or ["it does not say why"])[0][:200]

@@ -78,10 +78,13 @@ class Trained:
     a curve that did not see them. `outdone` is the model's own evaluation when the baseline serves
     in its place; `grade` is of what serves; `rules` are the simple ones that were offered.
     `population` is the reference population scored by the bundle; `buckets` what moves a sample
-    of it (`bucket_factors.insights`).
+    of it (`bucket_factors.insights`). `judged` is the bundle with the trees and the curve of
+    `evaluation`: it has seen no outcome from `unseen_from` (microseconds) on.
     """
 
     bundle: Bundle
+    judged: Bundle
+    unseen_from: int
     evaluation: Evaluation
     served: Evaluation
     outdone: Evaluation | None
@@ -145,11 +148,15 @@ class _Search:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """Trees fitted on the fit rows, calibrated and evaluated on later ones."""
+    """Trees fitted on the fit rows, calibrated and evaluated on later ones.
+
+    `older` is the curve of the calibration rows alone, `calibrator` the one that serves.
+    """
 
     recipe: _Recipe
     rounds: int
     trees: Trees
+    older: Calibrator
     calibrator: Calibrator
     evaluation: Evaluation
     served: Evaluation
@@ -214,6 +221,8 @@ def train(
     say(f"Fitting {chosen.rounds} trees on all {len(dataset.label)} rows")
     bundle, matrix = _bundle(dataset, population, task, roles, rules, chosen, model, search)
     trained = _trained(bundle, matrix, len(population), task, roles, rules, chosen, model, search)
+    if roles.protocol == "out_of_time":
+        trained = replace(trained, unseen_from=int(dataset.as_of[roles.evaluate].min()))
     return replace(trained, warnings=(*(each.words for each in suspects), *trained.warnings))
 
 
@@ -272,7 +281,9 @@ def _fit(recipe: _Recipe, roles: Roles) -> _Candidate:
         margin[newest], recipe.params.seed,
     )  # fmt: skip
     found = judge(probability)
-    return _Candidate(recipe, rounds, trees, serves, found, judge(apart), graded, acquaintance)
+    return _Candidate(
+        recipe, rounds, trees, older, serves, found, judge(apart), graded, acquaintance
+    )
 
 
 def _bundle(
@@ -367,6 +378,8 @@ def _trained(
     explained = bundle.trees.contributions(sample)
     return Trained(
         bundle=bundle,
+        judged=replace(bundle, trees=chosen.trees, calibrator=chosen.older),
+        unseen_from=task.as_of,
         evaluation=chosen.evaluation,
         served=chosen.served,
         outdone=None if chosen is model else model.evaluation,

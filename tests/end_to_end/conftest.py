@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.end_to_end import shifting
 from tests.end_to_end.shops import CHECKOUT, add_july, copy_of, likelier, run, small_shop
 
 
@@ -44,3 +46,27 @@ def retail(data_dir, tmp_path_factory):
     ended = likelier("-p", folder, "run", "--json", DATA=str(data_dir))
     assert ended.code == 0, ended.err
     return folder, ended
+
+
+# A small world whose people change their ways, or do not --------------------------------------
+
+
+@pytest.fixture(scope="session")
+def first(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
+    """The first 100 days, run once; read only."""
+    folder = shifting.begin(tmp_path_factory.mktemp("shifting") / "first")
+    return folder, run(folder)
+
+
+@pytest.fixture(scope="session")
+def changed(first, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
+    """Fifty days on, in which other people buy; read only."""
+    folder = copy_of(first[0], tmp_path_factory.mktemp("shifting") / "changed")
+    return folder, run(shifting.go_on(folder, "compare"))
+
+
+@pytest.fixture(scope="session")
+def unchanged(first, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
+    """Fifty days on, in which all is as it was; read only."""
+    folder = copy_of(first[0], tmp_path_factory.mktemp("shifting") / "unchanged")
+    return folder, run(shifting.go_on(folder, "search"))

@@ -32,7 +32,7 @@ COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()"]
 MANY_FEATURES = "features: {windows: [7d, 14d, 30d, 60d, 90d]}"
 FEW_FEATURES = """\
 features: {windows: [30d, 90d], events: [purchase, page_view]}
-training: {max_snapshots: 2}"""
+training: {max_snapshots: 2, retrain_every: 1d}"""
 START_SECONDS = 90
 
 

@@ -1,6 +1,8 @@
-"""Models in MLflow, in a real sqlite store: logged once, promoted once, served as it is."""
+"""Models in MLflow, in a real sqlite store: logged once, promoted when told, served as they are."""
 
 import json
+import socket
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ from features.time import Window, parse_instant
 from training.booster import BoosterParams, Trees
 from training.bundle import Bundle
 from training.calibration import Calibrator
+from training.errors import MlflowUnreachable, UnknownVersion
 from training.reference import Reference
-from training.registry import RegisteredVersion, Registry
+from training.registry import FACTS_FILE, JUDGED_FOLDER, RegisteredVersion, Registry
 
 FEATURES = (Count("purchase", Window.parse("30d")).feature, DaysSince("purchase").feature)
 NAMES = [feature.name for feature in FEATURES]
@@ -50,14 +53,23 @@ def log(registry: Registry, store: Path, bundle: Bundle) -> RegisteredVersion:
     folder = store / bundle.version
     bundle.save(folder)
     metrics = dict(bundle.metrics)
+    record = store / f"{bundle.version}-record"
+    bundle.save(record / JUDGED_FOLDER)
+    (record / FACTS_FILE).write_text(json.dumps({"version": bundle.version}))
+    tags = {"run": "1"}
+    pictures = {"roc": b"a picture"}
     return registry.log_training(
-        "churn", folder, {"seed": 7}, metrics, "<p>fine</p>", {"run": "1"}, {"roc": b"a picture"}
+        folder, {"seed": 7}, metrics, "<p>fine</p>", tags, pictures, record=record
     )
 
 
 @pytest.fixture(scope="module")
 def logged(registry: Registry, store: Path) -> list[RegisteredVersion]:
-    return [log(registry, store, bundle) for bundle in (FIRST, SECOND)]
+    found = []
+    for bundle in (FIRST, SECOND):
+        found.append(log(registry, store, bundle))
+        registry.promote("churn", bundle.version, "it is new")
+    return found
 
 
 @pytest.fixture
@@ -71,12 +83,13 @@ def champion(client) -> str:
     return str(client.get_model_version_by_alias("shop.churn", "champion").version)
 
 
-def test_each_training_is_a_version_and_the_last_is_champion(logged, client):
+def test_each_training_is_a_version_and_the_last_promoted_is_champion(registry, logged, client):
     assert [(each.name, each.version) for each in logged] == [
         ("shop.churn", "1"),
         ("shop.churn", "2"),
     ]
     assert champion(client) == "2"
+    assert registry.champions(["churn", "other"]) == {"churn": SECOND.version}
     tags = client.get_model_version("shop.churn", "1").tags
     assert (tags["bundle"], tags["bundle_version"]) == (FIRST.fingerprint, FIRST.version)
 
@@ -111,17 +124,112 @@ def test_nothing_is_printed(store, capfd):
 
 
 def test_a_rollback_outlives_a_repeated_run(registry, store, logged, client):
-    client.set_registered_model_alias("shop.churn", "champion", "1")
+    registry.promote("churn", FIRST.version, "the second was no good")
     log(registry, store, SECOND)
     assert champion(client) == "1"
-    client.set_registered_model_alias("shop.churn", "champion", "2")
+    assert "no good" in client.get_model_version("shop.churn", "1").tags["decision"]
+    registry.promote("churn", SECOND.version, "it was")
 
 
-def test_a_run_killed_before_promotion_is_finished_by_the_next(registry, store, logged, client):
-    client.delete_registered_model_alias("shop.churn", "champion")
-    client.delete_model_version_tag("shop.churn", "2", "promoted")
-    assert log(registry, store, SECOND) == logged[1]
-    assert champion(client) == "2"
+def test_a_new_version_is_challenger_until_it_is_promoted(store):
+    fresh = Registry(f"sqlite:///{store}/new/mlflow.db", str(store / "artifacts"), "fresh")
+    log(fresh, store, FIRST)
+    assert [each.aliases for each in fresh.versions()] == [("challenger",)]
+    fresh.promote("churn", FIRST.version, "first")
+    log(fresh, store, SECOND)
+    listed = fresh.versions()
+    assert [(v.goal, v.version, v.number, v.aliases) for v in listed] == [
+        ("churn", SECOND.version, "2", ("challenger",)),
+        ("churn", FIRST.version, "1", ("champion",)),
+    ]
+    assert listed[0].metrics == {"auc": 0.7} and listed[0].tags["run"] == "1"
+    fresh.promote("churn", SECOND.version, "better")
+    assert [each.aliases for each in fresh.versions()] == [("champion",), ()]
+
+
+def test_names_of_projects_do_not_mix(registry, store, logged):
+    other = Registry(registry.tracking_uri, registry.artifacts, "shop_b")
+    assert other.versions() == [] and other.champions(["churn"]) == {}
+    assert {each.goal for each in registry.versions()} == {"churn"}
+
+
+def test_an_unknown_version_is_refused(registry, logged, tmp_path):
+    with pytest.raises(UnknownVersion, match="churn has no version '2011-10-01-00000000'"):
+        registry.promote("churn", "2011-10-01-00000000", "why not")
+    with pytest.raises(UnknownVersion, match="models list"):
+        registry.fetch("churn", "2011-10-01-00000000", tmp_path / "a", tmp_path / "b")
+
+
+def test_a_version_is_fetched_with_all_a_champion_needs(registry, logged, tmp_path):
+    (tmp_path / "record").mkdir()
+    registry.fetch("churn", FIRST.version, tmp_path / "bundle", tmp_path / "record")
+    assert Bundle.load(tmp_path / "bundle").fingerprint == FIRST.fingerprint
+    assert Bundle.load(tmp_path / "record" / JUDGED_FOLDER).fingerprint == FIRST.fingerprint
+    facts = json.loads((tmp_path / "record" / FACTS_FILE).read_bytes())
+    assert facts == {"version": FIRST.version}
+
+
+def test_a_version_that_was_kept_without_its_record_is_refused(registry, store, tmp_path):
+    old = Registry(registry.tracking_uri, registry.artifacts, "old")
+    FIRST.save(store / FIRST.version)
+    old.log_training(store / FIRST.version, {}, {}, "", {})
+    with pytest.raises(UnknownVersion, match="by an older Likelier"):
+        old.fetch("churn", FIRST.version, tmp_path / "bundle", tmp_path / "record")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_state_of_a_sqlite_store_changes_with_it(registry, logged, tmp_path):
+    before = registry.state()
+    registry.champions(["churn"])
+    assert registry.state() == before != ""
+    registry.mark("churn", FIRST.version, "seen", "yes")
+    assert registry.state() != before
+    assert Registry("http://127.0.0.1:9", "a", "shop").state() == ""
+    assert Registry(f"sqlite:///{tmp_path}/none.db", "a", "shop").state() == ""
+
+
+# Away --------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.mark.parametrize("kind", ["server", "sqlite below a file", "no sqlite file"])
+def test_nobody_there_is_said_at_once_and_without_passwords(kind, tmp_path):
+    (tmp_path / "file").write_text("this is no database, and longer than its header" * 10)
+    uri = {
+        "server": f"http://ann:secret@127.0.0.1:{free_port()}",
+        "sqlite below a file": f"sqlite:///{tmp_path}/file/mlflow.db",
+        "no sqlite file": f"sqlite:///{tmp_path}/file",
+    }[kind]
+    away = Registry(uri, str(tmp_path / "artifacts"), "shop")
+    with pytest.raises(MlflowUnreachable, match="MLflow cannot be reached at") as caught:
+        away.champions(["churn"])
+    assert "secret" not in f"{caught.value.message} {caught.value.details}"
+    assert "goes on serving" in (caught.value.hint or "")
+
+
+def test_a_server_that_answers_nonsense_is_unreachable(tmp_path):
+    """A port where another program listens, and closes every connection at once."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(8)
+        closing = threading.Thread(target=_hang_up, args=(listening, 8), daemon=True)
+        closing.start()
+        away = Registry(f"http://127.0.0.1:{listening.getsockname()[1]}", "a", "shop")
+        with pytest.raises(MlflowUnreachable, match="MLflow cannot be reached"):
+            away.champions(["churn"])
+
+
+def _hang_up(listening: socket.socket, times: int) -> None:
+    for _ in range(times):
+        try:
+            listening.accept()[0].close()
+        except OSError:
+            return
 
 
 def test_the_champions_bundle_comes_back(registry, logged, client, tmp_path):
