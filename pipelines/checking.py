@@ -105,7 +105,8 @@ class Usability:
 
     def refuse(self, where: str, error: LikelierError) -> None:
         """Note an error."""
-        self.findings.append(Finding("error", where, error.message, error.hint, error.code))
+        what = error.message.removeprefix(f"{where}: ")
+        self.findings.append(Finding("error", where, what, error.hint, error.code))
 
 
 def check_project(folder: Path, report: Reporter) -> Usability:
