@@ -267,7 +267,7 @@ class _Run:
             return None
         self._enter("train")
         settled = train_all(
-            bench, plan, learnt, everyone, trained,
+            bench, plan, learnt, trained,
             lambda lesson: self._challenge(plan, lesson, everyone, standing),
         )  # fmt: skip
         models, self.refused = trained.serving, trained.refusals(bench)

@@ -14,19 +14,19 @@ from features.conditions import uses
 from features.store import key_of
 from pipelines.building import segment_vocabulary
 from pipelines.challenges import Settled
-from pipelines.learning import TRAINED, Lesson, lessons
+from pipelines.learning import TRAINED, Lesson, lessons, settings_of
 from pipelines.remedies import with_remedies
 from pipelines.reports import ended, report_path, write_report
-from pipelines.stages import Bench, Plan, earliest_event
+from pipelines.stages import STAGES, Bench, Plan, earliest_event
 from serving.segments.definitions import compile_segments
 from training.errors import Refusal
-from training.goals import CompiledGoal, canonical
+from training.goals import CompiledGoal
 from training.spine import snapshots
 from training.usability import Usability
 
 REFUSED = "refused"
 """Table of refusals: a version stands for a goal that need not be tried again."""
-REFUSED_VERSION = 1
+REFUSED_VERSION = 2
 
 
 @dataclass
@@ -61,7 +61,7 @@ def learnable(bench: Bench, plan: Plan, trained: Trained) -> list[Lesson]:
     training, earliest = bench.workspace.project.training, earliest_event(bench, plan.as_of)
     able = []
     for goal in plan.goals:
-        key = _key(bench, goal, plan.as_of, bench.united, bench.overrides.version, earliest)
+        key = _key(bench, plan, goal)
         if bench.store.has(REFUSED, key):
             trained.refused[goal.name] = key
             continue
@@ -82,7 +82,6 @@ def train_all(
     bench: Bench,
     plan: Plan,
     learnt: Sequence[Lesson],
-    everyone: str,
     trained: Trained,
     teach: Callable[[Lesson], Settled],
 ) -> dict[str, Settled]:
@@ -93,7 +92,7 @@ def train_all(
     settled = {}
     for lesson in learnt:
         goal = lesson.goal
-        key = _key(bench, goal, plan.as_of, everyone, lesson.features, bench.salt("train"))
+        key = _key(bench, plan, goal)
         if bench.store.has(REFUSED, key):
             trained.refused[goal.name] = key
             continue
@@ -112,10 +111,11 @@ def train_all(
     return settled
 
 
-def _key(bench: Bench, goal: CompiledGoal, *made_of: Any) -> str:
-    training = bench.workspace.project.training.model_dump(mode="json")
-    settings = (canonical(goal), goal.settings.min_people, training)
-    return key_of(REFUSED, REFUSED_VERSION, goal.name, *settings, *made_of)
+def _key(bench: Bench, plan: Plan, goal: CompiledGoal) -> str:
+    """Return the name of a refusal: known before anything is made of the goal."""
+    data = (plan.as_of, bench.united, bench.overrides.version)
+    anew = [bench.salt(stage) for stage in STAGES]
+    return key_of(REFUSED, REFUSED_VERSION, goal.name, settings_of(bench, goal), *data, anew)
 
 
 def _refuse(bench: Bench, goal: CompiledGoal, as_of: int, key: str, refusal: Refusal) -> None:
