@@ -177,7 +177,7 @@ def said_change(row: Mapping[str, Any]) -> str:
 def _print_goals(goals: dict[str, Any]) -> None:
     if not goals:
         return
-    table = Table("goal", "grade", "serves", "AUC (95%)", "baseline", "ECE", "scored", "low",
+    table = Table("goal", "grade", "serves", "AUC (95%)", "rule", "ECE", "scored", "low",
                   "medium", "high",
                   title="Models, on people and a time they were not fitted to")  # fmt: skip
     for name, found in goals.items():
