@@ -29,7 +29,8 @@ def said_number(value: float) -> str:
         return f"{value + 0.0:,.0f}"  # No sign on zero.
     if abs(value) < 0.01:
         return f"{value:.2g}"
-    shown = f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    places = 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
+    shown = f"{value:.{places}f}"
     return shown.rstrip("0").rstrip(".")
 
 
@@ -85,7 +86,8 @@ def as_shown(value: Floats | np.float64) -> Floats:
     """Return values rounded to the digits that are shown of them."""
     size, finite = np.abs(value), np.where(np.isfinite(value), value, np.nan)
     modest = np.clip(finite, -100, 100)  # Rounding to a place multiplies: the largest overflow.
-    small = np.where(size < 0.01, finite, np.round(modest, 2))
+    small = np.where(size >= 0.1, np.round(modest, 2), np.round(modest, 3))
+    small = np.where(size < 0.01, finite, small)
     rounded: Floats = np.where(
         size >= 100, np.round(finite), np.where(size >= 10, np.round(modest, 1), small)
     )

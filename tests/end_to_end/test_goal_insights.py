@@ -38,7 +38,10 @@ def test_it_is_printed_and_drawn(shop, tmp_path):
     ended = likelier("-p", shop, "goals", "factors", "churn", "--html", page)
     assert "High: " in ended.out
     assert "coverage" in ended.out
-    assert "reasons_high" in page.read_text("utf-8")
+    moved = likelier("-p", shop, "goals", "factors", "churn", "--json").json["buckets"]
+    drawn = [f'id="chart-reasons_{each["bucket"]}"' for each in moved if each["factors"]]
+    assert drawn
+    assert all(chart in page.read_text("utf-8") for chart in drawn)
 
 
 def test_a_goal_there_is_not(shop):
