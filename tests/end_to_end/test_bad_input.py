@@ -112,8 +112,6 @@ CASES = {
                      ["web", "no_event_time", "row 2"]),
     "one class": (says("outcome: not any(purchase)", "outcome: count(purchase) >= 1000"), RUN,
                   "one_class", ["churn"]),
-    "too few examples": (says("min_people: 5", "min_people: 5000"), RUN, "too_few_examples",
-                         ["goals.churn", "5,000 of each"]),
     "a window that is too short": (says("outcome_window: 30d", "outcome_window: 8h"), RUN,
                                    "too_few_examples", ["goals.churn", "outcome_window: "]),
     "too little history": (says("outcome_window: 30d", "outcome_window: 150d"), RUN,
@@ -165,6 +163,18 @@ def test_bad_input_is_named_and_changes_nothing(name, mini, tmp_path):
     assert published(folder) == before
     assert not [*folder.glob("exports/.*")]
     assert not [path for path in (folder / ".likelier").glob("tables/*/.*") if path.is_dir()]
+
+
+def test_a_goal_that_can_train_no_more_keeps_its_champion(mini, tmp_path):
+    folder = copy_of(mini, tmp_path / "mini")
+    says("min_people: 5", "min_people: 5000")(folder)
+    ended = likelier("-p", folder, *RUN, "--json")
+    assert ended.code == 1
+    error = ended.json["refused"]["churn"]
+    assert error["code"] == "too_few_examples"
+    assert "5,000 of each" in error["message"]
+    assert (set(ended.json["models"]), ended.json["unbuilt"]) == ({"churn"}, {})
+    assert [*(folder / "exports").glob("leaving-*.csv")]
 
 
 def published(folder: Path) -> dict[str, bytes]:
