@@ -51,6 +51,6 @@ def progress() -> Iterator[Callable[[str, str], None]]:
             place = STAGES.index(stage) if stage in STAGES else 0
             shown.update(task, completed=place, stage=stage, description=text[:70])
             if text and not screen.is_terminal:
-                shown.console.print(f"{stage}: {plain(text)}")
+                shown.console.print(f"{stage}: {plain(text)}", soft_wrap=True)
 
         yield report
