@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from features import time
-from features.behavior import scene
+from features.behavior import buckets, scene
 from features.behavior.definitions import NumberAttribute
 from features.profiles import merging
-from pipelines import provenance, stages
+from pipelines import provenance
 from pipelines.learning import dataset_of, lessons, population, train_goal
 from pipelines.provenance import check_provenance
 from pipelines.stages import Bench, described, plan_features
@@ -123,7 +123,7 @@ def test_attributes_nobody_dated_fail_the_run(tmp_path, monkeypatch):
         plan = plan_features(bench, T)
         plan = replace(plan, definitions=(*plan.definitions, NumberAttribute("age")))
         with monkeypatch.context() as patch:
-            patch.setattr(stages, "scene_of", partial(scene.scene_of, undated=True))
+            patch.setattr(buckets, "scene_of", partial(scene.scene_of, undated=True))
             (lesson,) = lessons(bench, plan)
         monkeypatch.setattr(provenance, "scene_of", partial(scene.scene_of, undated=True))
         with pytest.raises(LeakFound, match=r"in profile_age\."):

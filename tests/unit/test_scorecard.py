@@ -58,7 +58,7 @@ def say(bench: Bench, as_of: int = AS_OF, version: str = "v1", who: Sequence[str
     tables[SCORES] = f"{as_of}{version}"
     tables |= {CARDS: "+".join(cards.keys)} if cards.keys else {}
     figures = {"not_judged": list(cards.warnings)}
-    bench.store.publish(Manifest(f"{as_of}{version}", as_of, tables, {}, figures))
+    bench.store.publish(Manifest(f"{as_of}{version}", as_of, tables, {}, figures=figures))
 
 
 def history(bench: Bench) -> list[Entry]:
