@@ -263,7 +263,7 @@ class CompareNode(Part):
 
     node: Literal["compare"]
     value: ValueNode
-    operator: Literal["=", "!=", "<", "<=", ">", ">="]
+    operator: t.Operator
     literal: LiteralNode
 
     def tree(self) -> t.Condition:

@@ -7,7 +7,6 @@ same of all of them, and nothing is rounded. What is no exact number is compared
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, cast
@@ -15,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from features.conditions.tree import (
+    COMPARE,
     Compare,
     Contains,
     EndsWith,
@@ -30,15 +30,6 @@ from features.conditions.tree import (
 Test = Callable[[Any], Any]
 """Says of a value that is known whether it passes; of an array, of each of its values."""
 
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-
 
 def test_of(atom: ValueTest, scale: int | None) -> Test:
     """Return the test that an atom makes; `scale` of its exact numbers, None for all else."""
@@ -46,7 +37,7 @@ def test_of(atom: ValueTest, scale: int | None) -> Test:
         case Compare(_, sign, Decimal() as literal) if scale is not None:
             return _exact(sign, literal.scaleb(scale))
         case Compare(_, sign, literal):
-            plain, compare = _plain(literal), _COMPARE[sign]
+            plain, compare = _plain(literal), COMPARE[sign]
             return lambda value: compare(value, plain)
         case In(_, literals):
             return _among(literals, scale)
@@ -73,7 +64,7 @@ def _exact(sign: Operator, literal: Decimal) -> Test:
     below, above = math.floor(literal), math.ceil(literal)
     if below != above and sign in ("=", "!="):
         return _never if sign == "=" else _known
-    compare, bound = _COMPARE[sign], below if sign in ("<=", ">") else above
+    compare, bound = COMPARE[sign], below if sign in ("<=", ">") else above
     return lambda units: compare(units, bound)
 
 

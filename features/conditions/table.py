@@ -20,6 +20,7 @@ from features.conditions.exactness import DIGITS
 from features.conditions.formulas import UNITS, Resolve, formula_value
 from features.conditions.sequences import rows_with
 from features.conditions.tree import (
+    COMPARE,
     Aggregate,
     And,
     AnyEvent,
@@ -55,14 +56,6 @@ from features.time import EARLIEST, LATEST, days_between, month_of, within, with
 Said = Callable[[Value | Steps], ir.Value]
 """Gives the column of a value, or of whether a sequence is found."""
 
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 _ZERO_IF_NONE = ("count", "sum", "distinct", "active_days")
 
 
@@ -271,7 +264,7 @@ def _holds(condition: Condition, table: ir.Table, column: Said) -> ir.BooleanVal
 def _test(atom: ValueTest, column: Any) -> ir.BooleanValue:
     match atom:
         case Compare(_, sign, literal):
-            return _false_if_null(_COMPARE[sign](column, _literal(literal, column.type())))
+            return _false_if_null(COMPARE[sign](column, _literal(literal, column.type())))
         case In(_, literals):
             bound = [_literal(literal, column.type()) for literal in literals]
             return _false_if_null(column.isin(bound))

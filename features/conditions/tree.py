@@ -10,15 +10,25 @@ is unknown, and `not country = "France"` is true.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from features.conditions.vocabulary import AttributeKind, Kind
 from features.time import Window
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
+COMPARE: dict[Operator, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+"""What each sign asks of two values, of one kind of number or column."""
 Function = Literal[
     "count", "active_days", "calendar_days", "calendar_months", "calendar_years",
     "days_since", "days_since_first", "lifespan",
