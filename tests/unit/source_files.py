@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,3 +119,13 @@ class United:
 
     def values(self, name: str, column: str) -> list[Any]:
         return [row[column] for row in self.rows(name)]
+
+
+def refused(folder: Folder) -> list[tuple[int, str, str | None]]:
+    """Return the row, code and value of every refused row."""
+    return [(row["row"], row["code"], row["value"]) for row in folder.part("quarantine")]
+
+
+def as_jsonl(rows: list[dict[str, object]]) -> bytes:
+    """Return rows as JSON lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
