@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +22,8 @@ from features import time
 from features.behavior import definitions as d
 from features.behavior.history import UNITS, Column, Events, History, Mask, Numbers, Stated, Texts
 from features.behavior.scene import Ints
+from features.conditions.live_events import without
+from features.conditions.tree import EventFilter
 from features.time import MICROS_PER_DAY, MICROS_PER_MINUTE, MICROS_PER_SECOND
 
 Floats = NDArray[np.float64]
@@ -36,9 +39,15 @@ SAFE = 2**62
 
 
 class Live:
-    """Renders a list of definitions for one person at a time. May be shared by threads."""
+    """Renders a list of definitions for one person at a time. May be shared by threads.
 
-    def __init__(self, definitions: Sequence[d.Definition]) -> None:
+    `excluded` are the events that do not count for a goal.
+    """
+
+    def __init__(
+        self, definitions: Sequence[d.Definition], excluded: Sequence[EventFilter] = ()
+    ) -> None:
+        self._left = without(excluded) if excluded else None
         placed = list(enumerate(definitions))
         events = dict.fromkeys(e for x in definitions if (e := getattr(x, "event", None)))
         self._nothing = np.array([x.feature.of_nothing for x in definitions], np.float64)
@@ -58,6 +67,8 @@ class Live:
     def features(self, history: History, as_of: int) -> Floats:
         """Return the features (n,) of a person by what was known at `as_of`; NaN = null."""
         known = history.known(as_of)
+        if self._left is not None:
+            known = replace(known, events=self._left(known.events))
         row = self._nothing.copy()
         for event, fills in self._fills.items():
             if (events := known.events.get(event)) is not None:

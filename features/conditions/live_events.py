@@ -6,7 +6,7 @@ sorted times, and a `where` is asked of whole columns, of a text once for each o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any, cast
 
@@ -44,6 +44,42 @@ SAFE = 2**62
 
 
 # Filters -----------------------------------------------------------------------------------------
+
+
+def without(excluded: Iterable[EventFilter]) -> Callable[[Known], Known]:
+    """Return what leaves out the events that one of some filters, without `in last`, takes.
+
+    A goal that excludes events is read live as its tables are: features and conditions of what is
+    left. An event type of which nothing is left is left out itself.
+    """
+    masks: dict[str, list[Where]] = {}
+    for events in excluded:
+        masks.setdefault(events.event, []).append(_taken(events))
+
+    def left(known: Known) -> Known:
+        kept = dict(known)
+        for event in masks.keys() & known.keys():
+            some = known[event]
+            stays = ~reduce(np.logical_or, [taken(some) for taken in masks[event]])
+            kept[event] = some.take(stays)
+            if not stays.any():
+                del kept[event]
+        return kept
+
+    return left
+
+
+def _taken(events: EventFilter) -> Where:
+    """Return what says of each event of a type whether a filter without `in last` takes it."""
+    where = None if events.where is None else _where(events.where)
+    since = events.since.micros if events.since else time.EARLIEST
+    before = events.before.micros if events.before else time.LATEST
+
+    def taken(some: Events) -> Mask:
+        inside = time.within(some.event_time, since, before)
+        return cast("Mask", inside if where is None else inside & where(some))
+
+    return taken
 
 
 def passing(events: EventFilter) -> Passing:

@@ -20,10 +20,13 @@ from features.behavior.history import History, described_by, events_by_type
 from features.behavior.live import Live
 from features.behavior.scene import Log, Scene, known_history
 from features.behavior.table import matrix_of, render
+from features.conditions import tree as t
+from features.conditions.table import passing
 from features.engine import Engine
 from features.identity.spellings import Spellings
 from features.time import MICROS_PER_DAY as DAY
 from features.time import Window, parse_instant
+from tests.property.test_conditions_laws import value_tests
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SPRING = parse_instant("2024-03-30", "Europe/Berlin")
@@ -147,10 +150,14 @@ EVENTS = pa.schema({
 
 
 def in_table(
-    engine: Engine, events: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
+    engine: Engine,
+    events: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    excluded: Sequence[t.EventFilter] = (),
 ) -> Any:
     """Return the features of `rows` as the table renderer computes them."""
-    held = engine.hold(engine.table(pa.Table.from_pylist(list(events), EVENTS)))
+    stated = engine.table(pa.Table.from_pylist(list(events), EVENTS))
+    held = engine.hold(stated.filter(~passing(excluded, stated)) if excluded else stated)
     nothing = np.zeros(0, np.int64)
     spellings = Spellings(nothing, nothing, nothing, nothing, nothing)
     log = Log(held, held, nothing, spellings, (), {})
@@ -186,8 +193,41 @@ def test_live_is_the_table_to_the_bit(
     engine: Engine, drawn: tuple[list[dict[str, Any]], list[dict[str, Any]]]
 ) -> None:
     events, rows = drawn
-    expected = in_table(engine, events, rows)
-    renderer = Live(DEFINITIONS)
+    assert_alike(in_table(engine, events, rows), Live(DEFINITIONS), events, rows)
+
+
+ATTRIBUTES = [t.EventAttribute("amount", "number"), t.EventAttribute("item", "text")]
+items = st.sampled_from(["", "a", "b", "B", "zz"])
+exclusions = st.lists(
+    st.builds(
+        t.EventFilter,
+        st.sampled_from(TYPES),
+        st.none() | value_tests(st.sampled_from(ATTRIBUTES), items),
+        since=st.none() | st.builds(t.Instant, moments),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=80)
+@given(worlds(), exclusions)
+def test_events_that_do_not_count_for_a_goal_count_nowhere(
+    engine: Engine,
+    drawn: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+    excluded: list[t.EventFilter],
+) -> None:
+    events, rows = drawn
+    expected = in_table(engine, events, rows, excluded)
+    assert_alike(expected, Live(DEFINITIONS, excluded), events, rows)
+
+
+def assert_alike(
+    expected: Any,
+    renderer: Live,
+    events: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
     for row, wanted in zip(rows, expected, strict=True):
         found = renderer.features(history_of(events, row), row["as_of"])
         names = [x.feature.name for x in DEFINITIONS]
