@@ -215,13 +215,7 @@ def resolve(
     fans out, whether or not the edges given show it.
     """
     never = never or Pairs()
-    why = np.full(len(edges), _HELD)
-    if bypassed is not None:
-        why[bypassed[edges.a] | bypassed[edges.b]] = _BYPASSED
-    fans_out = _fans_out(nodes, edges.where(why == _HELD), rules)
-    if wide is not None:
-        fans_out |= wide
-    why[(why == _HELD) & ~edges.always & (fans_out[edges.a] | fans_out[edges.b])] = _FAN_OUT
+    why, _ = _barred(nodes, edges, rules, bypassed, wide)
     label = components_of(len(nodes), edges.where(why == _HELD))
     offending = _offending(nodes, label, rules, never)
     if offending.any():
@@ -229,6 +223,28 @@ def resolve(
         label, why[replayed] = _replay(nodes, edges, replayed, label, offending, rules, never)
     refused = why != _HELD
     return Components(label, Refused(edges.a[refused], edges.b[refused], why[refused]))
+
+
+def held(
+    nodes: Nodes, edges: Edges, rules: Rules, bypassed: Flags | None = None
+) -> tuple[Flags, Flags]:
+    """Return which links may hold, before any component is replayed; and who fans out, by node."""
+    why, wide = _barred(nodes, edges, rules, bypassed, None)
+    return why == _HELD, wide
+
+
+def _barred(
+    nodes: Nodes, edges: Edges, rules: Rules, bypassed: Flags | None, wide: Flags | None
+) -> tuple[Ints, Flags]:
+    """Return why each link is refused at either of its ends (or `_HELD`), and who fans out."""
+    why = np.full(len(edges), _HELD)
+    if bypassed is not None:
+        why[bypassed[edges.a] | bypassed[edges.b]] = _BYPASSED
+    fans_out = _fans_out(nodes, edges.where(why == _HELD), rules)
+    if wide is not None:
+        fans_out |= wide
+    why[(why == _HELD) & ~edges.always & (fans_out[edges.a] | fans_out[edges.b])] = _FAN_OUT
+    return why, fans_out
 
 
 def components_of(size: int, edges: Edges | Pairs) -> Ints:
