@@ -9,16 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from features.behavior.definitions import Definition
-from features.behavior.scene import Log, People, scene_of
+from features.behavior.scene import AnyEngine, Log, People, scene_of
 from features.behavior.table import render
-from features.engine import Engine
 
 AT_ONCE = 100_000
 """Rows of the spine in a bucket: what is held of them fits into the engine's memory."""
 
 
 def rendered(
-    engine: Engine,
+    engine: AnyEngine,
     log: Log,
     people: People,
     definitions: Sequence[Definition],
@@ -44,7 +43,7 @@ def rendered(
 
 
 def _of_bucket(
-    engine: Engine, log: Log, people: People, definitions: Sequence[Definition]
+    engine: AnyEngine, log: Log, people: People, definitions: Sequence[Definition]
 ) -> pa.Table:
     scene = scene_of(engine, log, people)
     features = render(scene, definitions)

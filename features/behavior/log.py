@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from features import time
-from features.behavior.scene import Log
+from features.behavior.scene import AnyEngine, Log
 from features.conditions import Vocabulary
-from features.engine import Engine
 from features.identity.graph import Graph
 from features.profiles.attributes import NUMBER, kinds_of, typed
 from features.profiles.merging import policies
@@ -16,7 +15,7 @@ from features.sources.unite import TABLE as UNITED
 from features.store import Store
 
 
-def open_log(engine: Engine, store: Store, united: str, project: Project, graph: Graph) -> Log:
+def open_log(engine: AnyEngine, store: Store, united: str, project: Project, graph: Graph) -> Log:
     """Return the log of one version of the united tables."""
     folder = store.folder(UNITED, united)
     types: dict[str, str] = store.facts(UNITED, united)["types"]
@@ -33,7 +32,7 @@ def open_log(engine: Engine, store: Store, united: str, project: Project, graph:
     )
 
 
-def log_as_known(engine: Engine, log: Log, as_of: int) -> Log:
+def log_as_known(engine: AnyEngine, log: Log, as_of: int) -> Log:
     """Return the log with attributes of the kind that the rows known at `as_of` speak of.
 
     A column is text as soon as one row of all the files holds text in it. Were that row received
@@ -54,7 +53,7 @@ def log_as_known(engine: Engine, log: Log, as_of: int) -> Log:
     )
 
 
-def _kinds_known(engine: Engine, log: Log, as_of: int) -> dict[str, str]:
+def _kinds_known(engine: AnyEngine, log: Log, as_of: int) -> dict[str, str]:
     """Return the kinds of profile attributes as far as anything was known of them."""
     stated = log.observations
     texts = [name for name, kind in log.attribute_kinds.items() if kind == "text"]

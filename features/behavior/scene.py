@@ -20,9 +20,12 @@ from features.identity.graph import NOBODY, Resolution
 from features.identity.moments import RowMembers
 from features.identity.spellings import Spellings
 from features.profiles.merging import Policy, attributes_at
+from features.spark import SparkEngine
 from features.time import Window
 
 Ints = NDArray[np.int64]
+AnyEngine = Engine | SparkEngine
+"""What computes the tables that renderers describe."""
 EVENT_COLUMNS = ("event_time", "local_day", "local_hour", "event_type")
 
 
@@ -90,7 +93,7 @@ class Scene:
     known then.
     """
 
-    engine: Engine
+    engine: AnyEngine
     spine: ir.Table
     members: ir.Table
     history: ir.Table
@@ -122,7 +125,7 @@ class Log:
         return [name for name in self.events.columns if name.startswith("attr_")]
 
 
-def scene_of(engine: Engine, log: Log, people: People, *, undated: bool = False) -> Scene:
+def scene_of(engine: AnyEngine, log: Log, people: People, *, undated: bool = False) -> Scene:
     """Return what was known of `people`, each at their own as_of.
 
     `undated` lets profile attributes without a date in: for exports and segments, never for
@@ -160,7 +163,7 @@ def outcome_history(log: Log, members: ir.Table, length: Window) -> ir.Table:
 
 
 def _spine(
-    engine: Engine, log: Log, people: People, members: ir.Table, *, undated: bool
+    engine: AnyEngine, log: Log, people: People, members: ir.Table, *, undated: bool
 ) -> ir.Table:
     rows: dict[str, object] = {
         "row_id": np.arange(len(people), dtype=np.int64),

@@ -164,9 +164,6 @@ def _lay(
 def _counts_and_sums(
     history: ir.Table, placed: Sequence[Placed], definitions: Sequence[d.Definition]
 ) -> ir.Table:
-    numbers = {x.attribute for _, x in placed if isinstance(x, d.Statistic)}
-    units = {f"units_{name}": _units(history[f"attr_{name}"]) for name in sorted(numbers)}
-    history = history.mutate(**units)
     measures: dict[str, ir.Value] = {
         "first": history.event_time.min(),
         "last": history.event_time.max(),
@@ -221,23 +218,15 @@ def _measures(
     return {}
 
 
-def _units(column: Any) -> ir.Value:
-    """Return a number in whole 1/10000s, made row by row: wide decimals are slow to be summed.
-
-    The engine multiplies decimals within their 18 digits; what needs more is multiplied wider.
-    """
-    wide = column.cast("decimal(38, 4)") * UNITS
-    narrow = column.abs() < ibis.literal(10**9)
-    return ibis.cases((narrow, (column * UNITS).cast("int64")), else_=wide.cast("int64"))
-
-
 def _statistics(history: Any, definition: d.Statistic, where: Any) -> dict[str, ir.Value]:
-    column, units = (history[f"{of}_{definition.attribute}"] for of in ("attr", "units"))
-    suffix = f"{definition.attribute}_{definition.window}"
+    column, suffix = (
+        history[f"attr_{definition.attribute}"],
+        f"{definition.attribute}_{definition.window}",
+    )
     if definition.measure == "mean":
         return {
-            f"units_{suffix}": units.sum(where=where),
-            f"stated_{suffix}": units.count(where=where),
+            f"sum_{suffix}": column.sum(where=where),
+            f"stated_{suffix}": column.count(where=where),
         }
     extreme = column.min(where=where) if definition.measure == "min" else column.max(where=where)
     return {f"{definition.measure}_{suffix}": extreme}
@@ -409,7 +398,8 @@ def _statistic(
     if measure != "mean":
         return found[f"{measure}_{attribute}_{window}"]
     # One float64 division of exact whole numbers: 1/10000s over 1/10000s.
-    units, stated = (found[f"{name}_{attribute}_{window}"] for name in ("units", "stated"))
+    total, stated = (found[f"{name}_{attribute}_{window}"] for name in ("sum", "stated"))
+    units = (total * UNITS).cast("decimal(38, 0)")
     return units.cast("float64") / (stated * UNITS).nullif(0).cast("float64")
 
 

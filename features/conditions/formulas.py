@@ -4,8 +4,8 @@ Exact values are decimals wide enough never to overflow, as `features.conditions
 so nothing is rounded before the one float64 division of a quotient. What a quotient by zero or a
 result too large for a float64 would give (infinite, or no number) is asked for once, at the end:
 engines write the operand of a `nullif` twice, which would double a formula at every step. On Spark
-that needs `spark.sql.ansi.enabled` to be false: a quotient by zero is null there at once, not an
-error that ends the job.
+that needs `spark.sql.ansi.enabled` to be false, as `features.spark` sets it: a quotient by zero is
+null there at once, not an error that ends the job.
 """
 
 from __future__ import annotations

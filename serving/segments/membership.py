@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.behavior.scene import Ints, Scene
+from features.behavior.scene import AnyEngine, Ints, Scene
 from features.conditions import uses
 from features.conditions.table import matches
-from features.engine import Engine
 from features.settings import EVERYTHING
 from serving.segments.definitions import CompiledSegment
 
@@ -92,7 +91,7 @@ def _of_segment(name: str, rows: Ints) -> pa.Table:
     return pa.table({"row_id": rows, f"segment_{name}": np.ones(len(rows), dtype=bool)})
 
 
-def _joined(engine: Engine, spine: ir.Table, parts: Iterable[pa.Table]) -> ir.Table:
+def _joined(engine: AnyEngine, spine: ir.Table, parts: Iterable[pa.Table]) -> ir.Table:
     """Return the spine with the columns of `parts`: null for the rows that a part lacks."""
     for part in parts:
         spine = spine.left_join(engine.table(part), "row_id").drop("row_id_right")

@@ -20,7 +20,7 @@ OPEN_TO = {
 
 WALLS = {
     "duckdb": ("features/engine.py",),
-    "pyspark": ("features/engine.py",),
+    "pyspark": ("features/spark.py",),
     "lightgbm": ("training/booster.py", "training/pyfunc_model.py"),
     "mlflow": ("training/registry.py", "training/pyfunc_model.py"),
     "matplotlib": ("training/pictures.py",),

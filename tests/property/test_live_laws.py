@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from features.behavior import definitions as d
 from features.behavior.history import History, described_by, events_by_type
 from features.behavior.live import Live
-from features.behavior.scene import Log, Scene, known_history
+from features.behavior.scene import AnyEngine, Log, Scene, known_history
 from features.behavior.table import matrix_of, render
 from features.conditions import tree as t
 from features.conditions.table import passing
@@ -31,6 +31,8 @@ from tests.property.test_conditions_laws import value_tests
 BERLIN = ZoneInfo("Europe/Berlin")
 SPRING = parse_instant("2024-03-30", "Europe/Berlin")
 """Midnight in Berlin; the day after has 23 hours."""
+AUTUMN = parse_instant("2024-10-26", "Europe/Berlin")
+"""Midnight in Berlin; the day after has 25 hours."""
 HOUR = DAY // 24
 MONEY = pa.decimal128(18, 4)
 TYPES = ("view", "buy", "other")
@@ -81,18 +83,18 @@ AMOUNTS = [Decimal(text) for text in ("0", "0.1", "19.99", "-2.5", "123456789012
 numbers = st.none() | st.decimals("-99999999999999.9999", "99999999999999.9999", places=4) | (
     st.sampled_from(AMOUNTS)
 )  # fmt: skip
-moments = st.builds(
-    lambda hour, odd: SPRING + hour * HOUR + odd,
-    st.integers(-48, 300),
-    st.sampled_from([0, 0, 0, 1, -1, 1_500_000]),
-)
-"""Most are on the hour, so that they tie, and lie on the edges of each other's windows."""
+
+
+def moments(around: int) -> st.SearchStrategy[int]:
+    """Most are on the hour, so that they tie, and lie on the edges of each other's windows."""
+    odd = st.sampled_from([0, 0, 0, 1, -1, 1_500_000])
+    return st.builds(lambda hour, odd: around + hour * HOUR + odd, st.integers(-48, 300), odd)
 
 
 @st.composite
-def happenings(draw: st.DrawFn) -> dict[str, Any]:
+def happenings(draw: st.DrawFn, around: int) -> dict[str, Any]:
     """Draw an event of one of three people."""
-    moment = draw(moments)
+    moment = draw(moments(around))
     local = datetime.fromtimestamp(moment // 1_000_000, BERLIN)
     return {
         "identity_key": draw(st.integers(0, 2)),
@@ -112,8 +114,9 @@ def worlds(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
     Most moments see an event on the edge of a window, or just beyond it.
     """
-    events = draw(st.lists(happenings(), max_size=25))
-    near = moments
+    around = draw(st.sampled_from([SPRING, AUTUMN]))
+    events = draw(st.lists(happenings(around), max_size=25))
+    near = moments(around)
     if events:
         seen = [each[name] for each in events for name in ("event_time", "known_at")]
         near = st.sampled_from(seen)
@@ -150,7 +153,7 @@ EVENTS = pa.schema({
 
 
 def in_table(
-    engine: Engine,
+    engine: AnyEngine,
     events: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
     excluded: Sequence[t.EventFilter] = (),
@@ -203,7 +206,7 @@ exclusions = st.lists(
         t.EventFilter,
         st.sampled_from(TYPES),
         st.none() | value_tests(st.sampled_from(ATTRIBUTES), items),
-        since=st.none() | st.builds(t.Instant, moments),
+        since=st.none() | st.builds(t.Instant, moments(SPRING) | moments(AUTUMN)),
     ),
     min_size=1,
     max_size=3,
