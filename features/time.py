@@ -88,6 +88,11 @@ def known_before(known_at: Any, as_of: Any) -> Any:
     return known_at < as_of
 
 
+def too_far_ahead(event_time: Any, received_at: Any) -> Any:
+    """Say whether something is dated more than a day after it arrived: by a wrong clock."""
+    return event_time >= received_at + MICROS_PER_DAY
+
+
 def before_erasure(event_time: Any, erased_at: Any) -> Any:
     """Say whether a row is of the time before an erasure, and so says nothing of the erased."""
     return event_time < erased_at
