@@ -19,8 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features import time
-from features.behavior.scene import EVENT_COLUMNS, Ints, Log, People, scene_of
-from features.engine import Engine
+from features.behavior.scene import EVENT_COLUMNS, AnyEngine, Ints, Log, People, spine_of
 
 UNITS = 10_000
 """Numbers are DECIMAL(18,4): whole 1/10000s."""
@@ -166,23 +165,33 @@ def _texts(columns: Sequence[Texts | None], lengths: Sequence[int]) -> Texts:
 # From tables -------------------------------------------------------------------------------------
 
 
-def histories_of(engine: Engine, log: Log, people: People) -> list[History]:
+def histories_of(engine: AnyEngine, log: Log, people: People) -> list[History]:
     """Return the history of every row of `people`: all events of its identities, known or not.
 
     Attributes and identities are those of the row's own as_of. For a few thousand rows: all of
     them are held in memory.
     """
-    scene = scene_of(engine, log, people)
-    spine = engine.arrow(scene.spine.order_by("row_id"))
-    joined = log.events.inner_join(scene.members.drop("as_of"), "identity_key")
-    columns = (*EVENT_COLUMNS, "known_at", *log.event_attributes)
-    rows = engine.arrow(joined.select("row_id", *columns).order_by("row_id"))
-    scene.close()
-    starts = np.searchsorted(rows["row_id"].to_numpy(), np.arange(len(people) + 1))
-    return [
-        replace(described_by(row), events=events_by_type(rows.slice(start, end - start)))
-        for row, (start, end) in zip(spine.to_pylist(), pairwise(starts.tolist()), strict=True)
-    ]
+    members, spine = spine_of(engine, log, people)
+    said = engine.arrow(spine.order_by("row_id")).to_pylist()
+    joined = log.events.inner_join(members.drop("as_of"), "identity_key")
+    columns = ("row_id", *EVENT_COLUMNS, "known_at", *log.event_attributes)
+    rows = engine.arrow(joined.select(*columns).order_by("row_id", "event_type", "event_time"))
+    engine.drop(members, spine)
+    events: list[dict[str, Events]] = [{} for _ in said]
+    for row, event, some in _runs(rows):
+        events[row][event] = some
+    return [replace(described_by(row), events=some) for row, some in zip(said, events, strict=True)]
+
+
+def _runs(rows: pa.Table) -> Iterator[tuple[int, str, Events]]:
+    """Yield the events of each row and type: `rows` are in order of row_id, type and time."""
+    whole, row = _whole(rows), rows["row_id"].to_numpy()
+    types = rows["event_type"].combine_chunks().dictionary_encode()
+    codes, names = types.indices.to_numpy(), types.dictionary.to_pylist()
+    anew = np.flatnonzero((np.diff(row) != 0) | (np.diff(codes) != 0)) + 1
+    edges = [0, *anew.tolist(), len(row)] if len(row) else []
+    for start, end in pairwise(edges):
+        yield int(row[start]), names[codes[start]], whole.take(slice(start, end))
 
 
 def described_by(spine_row: Mapping[str, Any]) -> History:
@@ -212,7 +221,17 @@ def events_by_type(rows: pa.Table) -> dict[str, Events]:
     DECIMAL(18,4) or text.
     """
     table = rows.sort_by("event_time")
-    whole = Events(
+    whole = _whole(table)
+    types = table["event_type"].combine_chunks().dictionary_encode()
+    codes = types.indices.to_numpy()
+    return {
+        event: whole.take(codes == code) for code, event in enumerate(types.dictionary.to_pylist())
+    }
+
+
+def _whole(table: pa.Table) -> Events:
+    """Return the rows of a table, of whatever types, as they lie."""
+    return Events(
         table["event_time"].to_numpy(),
         table["known_at"].to_numpy(),
         table["local_day"].to_numpy().astype(np.int32),
@@ -223,11 +242,6 @@ def events_by_type(rows: pa.Table) -> dict[str, Events]:
             if name.startswith("attr_")
         },
     )
-    types = table["event_type"].combine_chunks().dictionary_encode()
-    codes = types.indices.to_numpy()
-    return {
-        event: whole.take(codes == code) for code, event in enumerate(types.dictionary.to_pylist())
-    }
 
 
 def _column(stated: pa.Array) -> Column:

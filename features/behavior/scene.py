@@ -131,6 +131,15 @@ def scene_of(engine: AnyEngine, log: Log, people: People, *, undated: bool = Fal
     `undated` lets profile attributes without a date in: for exports and segments, never for
     features, since they may know the future.
     """
+    members, spine = spine_of(engine, log, people, undated=undated)
+    history = engine.hold(known_history(log, members))
+    return Scene(engine, spine, members, history)
+
+
+def spine_of(
+    engine: AnyEngine, log: Log, people: People, *, undated: bool = False
+) -> tuple[ir.Table, ir.Table]:
+    """Return a scene's `members` and `spine`, held by the engine, where nobody asks for events."""
     members = engine.hold(
         engine.table(
             pa.table(
@@ -142,9 +151,7 @@ def scene_of(engine: AnyEngine, log: Log, people: People, *, undated: bool = Fal
             )
         )
     )
-    history = engine.hold(known_history(log, members))
-    spine = engine.hold(_spine(engine, log, people, members, undated=undated))
-    return Scene(engine, spine, members, history)
+    return members, engine.hold(_spine(engine, log, people, members, undated=undated))
 
 
 def known_history(log: Log, members: ir.Table) -> ir.Table:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.behavior.buckets import packed
 from features.behavior.history import (
     Events,
     History,
@@ -20,6 +21,7 @@ from features.behavior.history import (
     histories_of,
     whole_units,
 )
+from features.behavior.packed import Wanted, pack, unpack
 from features.behavior.scene import People
 from tests.worlds import NAMESPACES, Row, days, world
 
@@ -132,3 +134,19 @@ def test_histories_are_read_from_the_log_whether_known_or_not(tmp_path: Path) ->
     assert set(history.identities) < {space["name"] for space in NAMESPACES}
     assert stated(history.events["buy"], "amount") == [12_500]
     assert history.known(days(1)).events.keys() == {"visit"}
+
+
+def test_packed_in_buckets_is_packed_one_by_one(tmp_path: Path) -> None:
+    rows = [
+        Row(
+            {"cookie": f"c{n % 5}"}, days(n), ("visit", "buy")[n % 2], attributes={"amount": str(n)}
+        )
+        for n in range(20)
+    ]
+    wanted = Wanted({"buy": frozenset({"amount"})})
+    with world(tmp_path, rows) as bench:
+        people = People.everyone(bench.graph.at(days(30)))
+        whole = [pack(wanted.of(each)) for each in histories_of(bench.engine, bench.log, people)]
+        assert list(packed(bench.engine, bench.log, people, wanted, at_once=2)) == whole
+        assert list(packed(bench.engine, bench.log, people, wanted)) == whole
+    assert {len(unpack(raw).events["buy"]) for raw in whole} == {2}

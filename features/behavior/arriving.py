@@ -1,0 +1,110 @@
+"""Events as they arrive, one at a time, read into the arrays of a history.
+
+What a run does to the rows of a file is done here to one event: numbers to 1/10000s, the day and
+the hour on the clock of the project's time zone. The two agree to the bit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
+
+import numpy as np
+
+from features import time
+from features.behavior.history import Column, Events, Numbers, Texts
+from features.behavior.packed import OTHERS, Wanted
+from features.conditions.vocabulary import Kind
+from features.profiles.attributes import NUMBER
+from features.time import MICROS_PER_SECOND
+
+_NUMBER = re.compile(NUMBER)
+_UNIX_DAY = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
+
+
+class Arrived(NamedTuple):
+    """One event: its id, type, times (microseconds), local clock, and what it states.
+
+    `attributes`: numbers in 1/10000s, texts as they are; what is not stated is absent.
+    """
+
+    id: str
+    event_type: str
+    event_time: int
+    known_at: int
+    local_day: int
+    local_hour: int
+    attributes: Mapping[str, int | str]
+
+
+def units_of(text: str) -> int | None:
+    """Return a number's text in 1/10000s, halves away from zero; None where it is no number."""
+    if not _NUMBER.match(text) or text.endswith("\n"):
+        return None
+    return int(Decimal(text).scaleb(4).to_integral_value(ROUND_HALF_UP))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads events as one run read its own.
+
+    `wanted`: of which types what is read; all other types are one (`OTHERS`). `kinds`: event
+    attribute to number or text, as the run found them; one it did not know is not read.
+    """
+
+    wanted: Wanted
+    kinds: Mapping[str, Kind]
+    time_zone: str
+
+    def read(
+        self, id: str, event_type: str, event_time: int, known_at: int, stated: Mapping[str, str]
+    ) -> Arrived:
+        """Return one event; `stated` are its attributes as text, none of them empty."""
+        names = self.wanted.events.get(event_type)
+        local = datetime.fromtimestamp(event_time // MICROS_PER_SECOND, time.zone(self.time_zone))
+        attributes: dict[str, int | str] = {}
+        for name in stated.keys() & (names or ()):
+            value = units_of(stated[name]) if self.kinds.get(name) == "number" else stated[name]
+            if value is not None and name in self.kinds:
+                attributes[name] = value
+        return Arrived(
+            id,
+            OTHERS if names is None else event_type,
+            event_time,
+            known_at,
+            local.toordinal() - _UNIX_DAY,
+            local.hour,
+            attributes,
+        )
+
+    def events(self, arrived: Iterable[Arrived]) -> dict[str, Events]:
+        """Return events by type, as a history has them; of the same id the first one counts."""
+        by_type: dict[str, list[Arrived]] = {}
+        for each in {each.id: each for each in reversed([*arrived])}.values():
+            by_type.setdefault(each.event_type, []).append(each)
+        return {
+            event: self._packed(sorted(some, key=lambda each: each.event_time))
+            for event, some in by_type.items()
+        }
+
+    def _packed(self, some: list[Arrived]) -> Events:
+        names = dict.fromkeys(name for each in some for name in each.attributes)
+        return Events(
+            np.array([each.event_time for each in some], np.int64),
+            np.array([each.known_at for each in some], np.int64),
+            np.array([each.local_day for each in some], np.int32),
+            np.array([each.local_hour for each in some], np.int8),
+            {name: self._column(name, [x.attributes.get(name) for x in some]) for name in names},
+        )
+
+    def _column(self, name: str, stated: list[int | str | None]) -> Column:
+        if self.kinds[name] == "number":
+            null = np.array([value is None for value in stated])
+            return Numbers(np.array([value or 0 for value in stated], np.int64), null)
+        places: dict[str, int] = {}
+        codes = [-1 if v is None else places.setdefault(str(v), len(places)) for v in stated]
+        return Texts(np.array(codes, np.int32), tuple(places))
