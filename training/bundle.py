@@ -80,7 +80,7 @@ class Bundle:
     distributions: tuple[Distribution, ...] = ()
     """Of the reference population: what drift is measured from. Older bundles have none."""
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The feature names, in the order the matrix must have."""
         return tuple(feature.name for feature in self.features)

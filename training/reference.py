@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.calibration import LEAST, MOST
+from training.calibration import LEAST, MOST, within
 
 Floats = NDArray[np.float64]
 
 MOST_QUANTILES = 10_001
 MEDIUM_FROM, HIGH_FROM = 25.0, 75.0
 BUCKETS = np.array(["low", "medium", "high"])
+_FROM = np.array([MEDIUM_FROM, HIGH_FROM])
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,24 +48,26 @@ class Reference:
     def score(self, probability: Floats) -> Floats:
         """Return 100*o / (o + o0) for probabilities (n,): 0 to 100, unrounded."""
         odds = _odds(np.asarray(probability, dtype=np.float64))
-        average = _odds(np.float64(self.mean_probability))
         # The same ratio written so that rounding cannot turn the order of two people.
-        relative: Floats = 100.0 / (1.0 + average / odds)
+        relative: Floats = 100.0 / (1.0 + self._average / odds)
         return relative
+
+    @cached_property
+    def _average(self) -> Any:
+        return _odds(np.float64(self.mean_probability))
 
     def percentile(self, margin: Floats) -> NDArray[np.int8]:
         """Return 1 to 100: the mid-rank of each margin among the reference, in exact integers."""
-        below = np.searchsorted(self.margins, margin, side="left")
-        up_to = np.searchsorted(self.margins, margin, side="right")
+        below = self.margins.searchsorted(margin, side="left")
+        up_to = self.margins.searchsorted(margin, side="right")
         rank = -(-(below + up_to) * 50 // len(self.margins))
-        percentile: NDArray[np.int8] = np.clip(rank, 1, 100).astype(np.int8)
+        percentile: NDArray[np.int8] = within(rank, 1, 100).astype(np.int8)
         return percentile
 
     @staticmethod
     def bucket(score: Floats) -> NDArray[np.str_]:
         """Return low < 25 <= medium < 75 <= high, read from unrounded scores."""
-        step = np.searchsorted([MEDIUM_FROM, HIGH_FROM], score, side="right")
-        return BUCKETS[step]
+        return BUCKETS[_FROM.searchsorted(score, side="right")]
 
     def to_json(self) -> dict[str, object]:
         """Return the reference as JSON-ready values, exact to the bit."""
@@ -77,5 +81,5 @@ class Reference:
 
 
 def _odds(probability: Any) -> Any:
-    inside = np.clip(probability, LEAST, MOST)
+    inside = within(probability, LEAST, MOST)
     return inside / (1.0 - inside)
