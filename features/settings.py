@@ -102,6 +102,8 @@ class Source(Settings):
         return {namespace if n == 1 else f"{namespace}.{n}": sql for n, sql in listed}
 
 
+JOURNAL = "journal"
+"""The source of the events that the service took: every run adds it to the project's own."""
 EVERYTHING = "all"
 """The purpose of the general opt-out: who refuses it is in no segment and in no file."""
 TAKEN_ATTRIBUTES = frozenset(["id", "key"])
@@ -390,6 +392,8 @@ class Project(Settings):
     def _consistent(self) -> Project:
         for key in ("sources", "goals", "measures", "segments", "destinations"):
             refuse_repeats(key, [item.name for item in getattr(self, key)])
+        if any(source.name == JOURNAL for source in self.sources):
+            raise ValueError(f"sources.{JOURNAL}: the name is that of what POST /events takes")
         for goal in self.goals:
             if goal.name in TAKEN_GOALS:
                 raise ValueError(f"goals.{goal.name}: the name means something else in files")

@@ -95,7 +95,7 @@ class Store:
                 shutil.rmtree(final, ignore_errors=True)
             if not final.exists():
                 draft.rename(final)
-                _flush_folder(final.parent)
+                flush_folder(final.parent)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -197,7 +197,7 @@ def write_whole(path: Path, content: bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def _flush(folder: Path) -> None:
@@ -206,11 +206,12 @@ def _flush(folder: Path) -> None:
             with path.open("rb") as handle:
                 os.fsync(handle.fileno())
         elif path.is_dir():
-            _flush_folder(path)
-    _flush_folder(folder)
+            flush_folder(path)
+    flush_folder(folder)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

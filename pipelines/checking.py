@@ -15,12 +15,12 @@ from features.errors import LikelierError
 from features.identity.override_files import BadOverrides
 from features.measure_settings import Measure
 from features.profiles.measures import read_measures
-from features.settings import Source
+from features.settings import JOURNAL, Source
 from features.sources import ingest
-from features.sources.files import discover
 from features.sources.unite import counted
 from pipelines.building import segment_vocabulary
 from pipelines.expiring import look_backs
+from pipelines.journalled import files_of
 from pipelines.remedies import examples_of, with_remedies
 from pipelines.reports import write_report
 from pipelines.runner import Reporter
@@ -137,6 +137,11 @@ def _check_sources(bench: Bench, found: Usability) -> dict[str, list[str]]:
             found.refuse(where, error)
             continue
         facts = [bench.store.facts(ingest.TABLE, key) for key in keys[source.name]]
+        if source.name == JOURNAL:
+            # Each event was judged when it came: only settings that changed since can refuse it.
+            if facts:
+                _judge_rows(source, facts, found)
+            continue
         _judge_rows(source, facts, found)
         _judge_identities(source, facts, found)
         _judge_columns(source, facts, found)
@@ -145,7 +150,7 @@ def _check_sources(bench: Bench, found: Usability) -> dict[str, list[str]]:
 
 
 def _read(bench: Bench, source: Source) -> list[str]:
-    files = discover(source, bench.workspace.folder)
+    files = files_of(bench.workspace, source)
     return [read_file(bench, file, file.path.name) for file in files]
 
 

@@ -32,6 +32,7 @@ from pipelines.scoring import SCORES
 from pipelines.stages import FEATURES, Bench
 from pipelines.workspace import Workspace
 from serving.exports.erasing import purge_exports
+from serving.journal.erasing import purge_journal
 from serving.served import purge_served
 from training.registry import Registry
 
@@ -196,8 +197,8 @@ def clear_temporary(workspace: Workspace) -> None:
 def finish(workspace: Workspace, erasures: Erasures, manifest: Manifest) -> list[dict[str, Any]]:
     """Do what is left of open erasures once a run without them is published; return receipts.
 
-    Deletes every other run with its tables, takes the people out of delivered files and of the
-    served log, and marks the models that learnt from them.
+    Deletes every other run with its tables, takes the people out of delivered files, of the journal
+    and of the served log, and marks the models that learnt from them.
     """
     store = workspace.store
     leaving = ledger.open_erasures(store.root, erasures)
@@ -209,6 +210,8 @@ def finish(workspace: Workspace, erasures: Erasures, manifest: Manifest) -> list
         draft.unlink()
     staging = store.root / "erasures" / "exports"
     files = purge_exports(workspace.folder, workspace.project, leaving, staging)
+    # Again: a service may have taken some before it heard of the erasure.
+    purge_journal(workspace.journal, leaving)
     lines = purge_served(store.root / "served", leaving)
     written = {"files": sorted(shown(workspace, file) for file in files), "served_lines": lines}
     return [_close(workspace, each, manifest, written) for each in leaving.records]

@@ -34,6 +34,7 @@ from pipelines.workspace import Workspace
 from serving.api.errors import UnknownIdentity
 from serving.api.identities import in_body
 from serving.exports.erasing import purge_exports
+from serving.journal.erasing import purge_journal
 from serving.served import purge_served
 
 
@@ -115,6 +116,7 @@ def _look(bench: Bench, identity: str, report: Reporter) -> tuple[Person | None,
     counts = counts_of(bench, manifest, person)
     pretended = _pretended(bench, person)
     workspace = bench.workspace
+    counts["journal"] = purge_journal(workspace.journal, pretended, dry=True)
     counts["served"] = purge_served(bench.store.root / "served", pretended, dry=True)
     rows = purge_exports(workspace.folder, workspace.project, pretended, None)
     counts["export_rows"] = sum(rows.values())
@@ -158,6 +160,8 @@ def _complete(workspace: Workspace, report: Reporter) -> dict[str, dict[str, Any
     if not len(ledger.open_erasures(root, erasures := ledger.Erasures.read(root))):
         return {}
     try:
+        # Before it is read, so that what is read now need not be read again.
+        purge_journal(workspace.journal, ledger.open_erasures(root, erasures))
         with workspace.engine() as engine:
             bench = Bench(workspace, engine)
             manifest = rebuild(bench, report)

@@ -13,7 +13,7 @@ import numpy as np
 from features.behavior.definitions import Feature
 from features.behavior.scene import People
 from features.identity.hindsight import rewritten
-from features.settings import Project
+from features.settings import JOURNAL, Project
 from features.store import Manifest, key_of
 from pipelines.provenance import check_provenance
 from pipelines.remedies import with_remedies
@@ -276,7 +276,9 @@ def settings_of(bench: Bench, goal: CompiledGoal) -> str:
     how = project.model_dump(mode="json", include={"training", "features", "time_zone"})
     del how["training"]["retrain_every"]
     aside = {"path", "format", "delimiter", "keep", "consent"}
-    sources = [source.model_dump(mode="json", exclude=aside) for source in project.sources]
+    # What the journal may say, the other sources declare.
+    own = [source for source in project.sources if source.name != JOURNAL]
+    sources = [source.model_dump(mode="json", exclude=aside) for source in own]
     return key_of(
         TRAINED_VERSION, how, sources, people_settings(bench), question_of(goal),
         goal.settings.min_people,

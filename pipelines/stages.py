@@ -32,12 +32,14 @@ from features.identity.overrides import TABLE as OVERRIDES
 from features.identity.overrides import Overrides, applied, read_overrides
 from features.measure_settings import Measure
 from features.profiles.measures import with_attributes, with_measures
+from features.settings import JOURNAL
 from features.sources import ingest
-from features.sources.files import SourceFile, discover
+from features.sources.files import SourceFile
 from features.sources.purge import lags, purge_part
 from features.sources.unite import TABLE as UNITED
 from features.sources.unite import gather, unite, united_key
 from features.store import Manifest, Store, key_of
+from pipelines.journalled import files_of, offsets_of, watermark
 from pipelines.renewal import Kept, kept_rows
 from pipelines.workspace import Workspace
 from training.goals import CompiledGoal, by_exclusion, canonical, compile_goal, excluded_text
@@ -66,7 +68,8 @@ class Bench:
     """What the stages of one run share: opened once, filled as the run proceeds.
 
     `again` names a stage to be done anew although nothing changed, and the run that is redone;
-    `dry` makes nothing and raises `Due` instead; `made` counts what was made, by stage.
+    `dry` makes nothing and raises `Due` instead; `made` counts what was made, by stage; `journal`
+    is how much was read of each of its files, in bytes.
     """
 
     workspace: Workspace
@@ -75,6 +78,7 @@ class Bench:
     again: tuple[str, str] = ("", "")
     dry: bool = False
     made: dict[str, int] = field(default_factory=dict)
+    journal: dict[str, int] = field(default_factory=dict)
     united: str = ""
     overrides: Overrides = field(default_factory=Overrides)
     _erasures: Erasures | None = None
@@ -165,7 +169,9 @@ def ingest_all(bench: Bench) -> dict[str, list[str]]:
     workspace = bench.workspace
     keys: dict[str, list[str]] = {}
     for source in workspace.project.sources:
-        files = discover(source, workspace.folder)
+        files = files_of(workspace, source, bench.dry)
+        if source.name == JOURNAL:
+            bench.journal = offsets_of([file.path for file in files])
         keys[source.name] = []
         for number, file in enumerate(files, 1):
             what = f"{source.name} {number}/{len(files)}: {file.path.name}"
@@ -261,7 +267,8 @@ def all_names(bench: Bench, measures: Measures | None = None) -> Vocabulary:
 def default_as_of(bench: Bench) -> int:
     """Return the moment just after the watermark.
 
-    The watermark is the least, over the sources that the goals draw on, of the newest time known.
+    The watermark is the least, over the sources that the goals draw on, of the newest time known,
+    as `watermark` says.
     """
     facts = bench.store.facts(UNITED, bench.united)
     vocabulary = everything_known(bench)
@@ -271,14 +278,7 @@ def default_as_of(bench: Bench) -> int:
         compiled = compile_goal(goal, vocabulary)
         used |= uses(compiled.outcome).events | uses(compiled.eligible).events
         ends |= uses(compiled.outcome).attributes
-    stating = {each.name for each in bench.workspace.project.sources if ends & set(each.profile)}
-    relevant = [
-        newest
-        for source, newest in facts["newest"].items()
-        if source in stating
-        or (facts["events"][source] and (not used or used & set(facts["events"][source])))
-    ]
-    return int(time.just_after(min(relevant)))
+    return int(time.just_after(watermark(bench.workspace.project, facts, used, ends)))
 
 
 def earliest_event(bench: Bench, as_of: int | None = None) -> int:

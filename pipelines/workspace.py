@@ -9,6 +9,9 @@ from features.engine import Engine
 from features.project_file import load
 from features.settings import Project
 from features.store import MARK, Store
+from serving.journal.files import FOLDER as JOURNAL
+from serving.journal.files import files_in
+from serving.journal.source import with_journal
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,15 @@ class Workspace:
 
     @classmethod
     def open(cls, folder: Path) -> Workspace:
-        """Read the project file in `folder`; raise `SettingsError` when it cannot be used."""
+        """Read the project file in `folder`; raise `SettingsError` when it cannot be used.
+
+        Once the service has taken events, the journal is one of the project's sources.
+        """
         project = load(folder)
-        return cls(folder, project, Store(folder / project.store))
+        store = Store(folder / project.store)
+        if files_in(store.root / JOURNAL):
+            project = with_journal(project)
+        return cls(folder, project, store)
 
     def engine(self) -> Engine:
         """Return a new engine with the project's bounds; use it as a context manager."""
@@ -48,6 +57,11 @@ class Workspace:
         """Where MLflow keeps artifacts; a relative path is the project folder's."""
         place = self.project.mlflow.artifacts
         return place if "://" in place else str((self.folder / place).resolve())
+
+    @property
+    def journal(self) -> Path:
+        """Where the service writes the events that it takes."""
+        return self.store.root / JOURNAL
 
     @property
     def temporary(self) -> Path:

@@ -73,6 +73,11 @@ class Generations:
             return Asked(asked.said, None)
         return asked
 
+    @property
+    def erased(self) -> Erasures:
+        """Who was erased, as far as this process has heard."""
+        return self._erasures
+
     def start(self) -> None:
         """Load what is published now, then follow the store."""
         self.look()

@@ -26,6 +26,13 @@ def kinds_of(stated: ir.Table) -> ir.Table:
     )
 
 
+def readable(value: ir.StringValue, kind: str) -> ir.BooleanValue:
+    """Say whether a text reads as a kind."""
+    if kind == "boolean":
+        return value.lower().isin(["true", "false"])
+    return value.re_search({"number": NUMBER, "date": DATE}.get(kind, ""))
+
+
 def typed(value: ir.Value, kind: str) -> ir.Value:
     """Read an attribute's text as its kind; null where it cannot be read."""
     if kind == "number":

@@ -33,7 +33,8 @@ import ibis.expr.types as ir
 from features import time
 from features.engine import Engine
 from features.errors import LikelierError, did_you_mean
-from features.settings import Project, Source
+from features.profiles.attributes import readable
+from features.settings import JOURNAL, Project, Source
 from features.sources.errors import EmptyColumn, InfiniteValues, MissingColumn, NoRows
 from features.sources.expressions import columns_of
 from features.sources.ingest import TABLE as PARTS
@@ -77,6 +78,10 @@ def gather(store: Store, project: Project, keys: dict[str, list[str]]) -> list[P
     for source in project.sources:
         listed = tuple(keys[source.name])
         parts = Parts(source, listed, tuple(store.facts(PARTS, key) for key in listed))
+        if source.name == JOURNAL:
+            # Each event was judged when it came, and nobody can mend what was taken.
+            gathered += [parts] if listed else []
+            continue
         _refuse_absent_keys(parts)
         # A source may be left without rows by erasures and expiry, but not all of them.
         gone = parts.total("erased") + parts.total("expired")
@@ -256,6 +261,8 @@ class _Union:
         keys = sorted(set(parts.keys))
         paths = [store.folder(PARTS, key) / "accepted.parquet" for key in keys]
         rows = self.engine.read_parquet(paths)
+        if parts.source.name == JOURNAL:
+            rows = _as_declared(rows, self.types)
         if len(keys) == 1 and not parts.source.event_id:
             return rows
         return self._distinct(rows)
@@ -408,14 +415,37 @@ def _events_of(parts: Parts) -> dict[str, list[str]]:
 
 
 def _attribute_types(gathered: list[Parts]) -> dict[str, str]:
-    """Decide, over all files, what each attribute is: number, date, boolean or text."""
+    """Decide, over all files, what each attribute is: number, date, boolean or text.
+
+    The journal is asked only where no file has a value: no sender can make a number a text.
+    """
+    files, sent = (
+        _counts(parts for parts in gathered if (parts.source.name == JOURNAL) is journal)
+        for journal in (False, True)
+    )
+    seen = sent | {name: counts for name, counts in files.items() if counts["values"]}
+    return {name: _kind(name, counts) for name, counts in sorted((files | seen).items())}
+
+
+def _counts(gathered: Iterable[Parts]) -> dict[str, dict[str, int]]:
+    """Return, by attribute, how many values there are and how many read as what."""
     seen: dict[str, dict[str, int]] = {}
     for facts in (facts for parts in gathered for facts in parts.facts):
         for name, counts in facts["types"].items():
             total = seen.setdefault(name, {})
             for kind, count in counts.items():
                 total[kind] = total.get(kind, 0) + count
-    return {name: _kind(name, counts) for name, counts in sorted(seen.items())}
+    return seen
+
+
+def _as_declared(rows: ir.Table, types: dict[str, str]) -> ir.Table:
+    """Return rows of the journal without what cannot be read as the kind its attribute has."""
+    stated = {name for name in rows.columns if name.startswith("profile_")} & types.keys()
+    read = {
+        name: readable(rows[name], types[name]).ifelse(rows[name], ibis.null("string"))
+        for name in sorted(stated)
+    }
+    return rows.mutate(**read)
 
 
 def _kind(name: str, counts: dict[str, int]) -> str:

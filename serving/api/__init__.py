@@ -18,6 +18,8 @@ from serving.api.metrics import Metrics
 from serving.api.middleware import Watch
 from serving.api.routes import Api
 from serving.generations import Generations
+from serving.journal.files import FOLDER
+from serving.journal.journal import Journal
 from serving.served import ServedLog
 
 
@@ -30,20 +32,23 @@ def create_app(project: Project, folder: Path) -> Starlette:
     generations = Generations(store)
     served = ServedLog(store.root / "served", project.serving.served_sample, project.training.seed)
     metrics = Metrics(generations, served)
+    journal = Journal(store.root / FOLDER)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         generations.start()
         served.start()
         yield
+        journal.stop()
         served.stop()
         generations.stop()
 
     app = Starlette(
-        routes=Api(project, generations, served, metrics).routes(),
+        routes=Api(project, generations, served, metrics, journal).routes(),
         middleware=[Middleware(Watch, metrics=metrics)],
         exception_handlers={LikelierError: answer_known, HTTPException: answer_http},
         lifespan=lifespan,
     )
     app.state.generations = generations
+    app.state.journal = journal
     return app

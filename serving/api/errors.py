@@ -15,6 +15,10 @@ from starlette.responses import Response
 
 from features.errors import LikelierError
 
+UNAVAILABLE = 503
+RETRY_SECONDS = "1"
+"""When to ask again what cannot be answered now."""
+
 
 class NotFound(LikelierError):
     """A path that is no route of this service."""
@@ -64,7 +68,7 @@ class BodyTooLarge(LikelierError):
 
 
 class BatchTooLarge(LikelierError):
-    """More identities in one request than `serving.max_batch`."""
+    """More people in one request than `serving.max_batch`, or more than 1,000 events."""
 
     code = "batch_too_large"
     status = 413
@@ -127,7 +131,9 @@ class JsonResponse(Response):
 
 
 def answer_error(error: LikelierError, headers: Mapping[str, str] | None = None) -> JsonResponse:
-    """Return an error in the one shape."""
+    """Return an error in the one shape; what is only for now says when to ask again."""
+    if error.status == UNAVAILABLE:
+        headers = {"retry-after": RETRY_SECONDS, **(headers or {})}
     return JsonResponse(error.body(), error.status, headers)
 
 

@@ -36,6 +36,10 @@ class Metrics:
             "likelier_scores", "Scores answered, by goal and status.", ("goal", "status"),
             registry=self._registry,
         )  # fmt: skip
+        self._events = Counter(
+            "likelier_events", "Events sent, by what became of them: accepted, duplicate, a code.",
+            ("outcome",), registry=self._registry,
+        )  # fmt: skip
         self._registry.register(_Standing(generations, served))
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -48,6 +52,11 @@ class Metrics:
         """Count the scores of one person."""
         for goal, score in scores.items():
             self._scores.labels(goal, score["status"]).inc()
+
+    def taken(self, outcomes: Mapping[str, int]) -> None:
+        """Count events by what became of them."""
+        for outcome, count in outcomes.items():
+            self._events.labels(outcome).inc(count)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text form."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from features.settings import Project
+from serving.api.events import MOST_EVENTS
 from serving.api.identities import LONGEST
+from serving.journal.event import LONGEST_NAME
 from serving.scorer import MOST_FACTORS
 
 Schema = dict[str, Any]
@@ -41,6 +43,7 @@ def document(project: Project) -> Schema:
                     f"Scores of up to {limit:,} people", {"identities": batch}, "Batch"
                 )
             },
+            "/events": {"post": _events()},
             "/profiles/{identity}": {"get": _lookup("One person", "Profile")},
             "/profiles/{identity}/segments": {"get": _lookup("Segments of one person", "Segments")},
             "/metrics": {"get": _plain("Figures for Prometheus")},
@@ -64,6 +67,62 @@ def _question(summary: str, who: Schema, answer: str) -> Schema:
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": _responses(answer),
     }
+
+
+def _events() -> Schema:
+    listed = {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/Event"},
+        "minItems": 1,
+        "maxItems": MOST_EVENTS,
+    }
+    several = {"type": "object", "properties": {"events": listed}, "required": ["events"]}
+    calls = {
+        "type": "object",
+        "properties": {"batch": listed | {"items": {"type": "object"}}, "sentAt": _INSTANT},
+        "required": ["batch"],
+        "description": "Calls of Segment's spec.",
+    }
+    body = {"oneOf": [{"$ref": "#/components/schemas/Event"}, several, calls]}
+    return {
+        "summary": "Takes events as they happen",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": {"202": {"description": "On disk", "content": _content("Taken")}}
+        | {"default": _responses("Error")["default"]},
+    }
+
+
+def _event() -> Schema:
+    told = {"type": ["string", "number", "boolean", "null"]}
+    who = {"type": ["string", "number", "null"]}
+    text = {"type": "string", "maxLength": LONGEST_NAME}
+    properties: Schema = {
+        "id": text,
+        "type": text,
+        "time": _INSTANT,
+        "identities": {"type": "object", "additionalProperties": who, "minProperties": 1},
+        "attributes": {"type": "object", "additionalProperties": told},
+        "profile": {"type": "object", "additionalProperties": told},
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": ["id", "type", "identities"],
+        "additionalProperties": False,
+    }
+
+
+def _taken() -> Schema:
+    text, count = {"type": "string"}, {"type": "integer", "minimum": 0}
+    rejected = _object(
+        index=count, id=_or_null("string"), code=text, message=text, hint=text, place=text
+    )
+    return _object(
+        accepted=count,
+        duplicates=count,
+        rejected=_list_of(rejected),
+        ignored={"type": "object", "additionalProperties": count},
+    )
 
 
 def _lookup(summary: str, answer: str) -> Schema:
@@ -132,6 +191,8 @@ def _schemas() -> Schema:
             segments=_list_of(text),
         ),
         "Segments": _object(profile_id=text, segments=_list_of(member), as_of=_INSTANT),
+        "Event": _event(),
+        "Taken": _taken(),
         "Error": _object(
             error=_object(code=text, message=text, hint=text, details={"type": "object"})
         ),

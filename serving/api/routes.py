@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -21,16 +23,19 @@ from serving.api.errors import (
     UnknownIdentity,
     answer_error,
 )
+from serving.api.events import read_events
 from serving.api.identities import in_url
 from serving.api.metrics import CONTENT_TYPE, Metrics
 from serving.api.openapi import document
 from serving.generations import Generations
+from serving.journal.event import Allowed
+from serving.journal.journal import Journal
 from serving.online import ProfileRecord
 from serving.scorer import Answer, Asked, Scorer
 from serving.served import ServedLog
 
 MOST_INLINE = 8
-"""A question about more people than this leaves the event loop."""
+"""A question about more people than this, or more events, leave the event loop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +46,19 @@ class Api:
     generations: Generations
     served: ServedLog
     metrics: Metrics
+    journal: Journal
+
+    @cached_property
+    def allowed(self) -> Allowed:
+        """What an event may say."""
+        return Allowed.by(self.project)
 
     def routes(self) -> list[Route]:
         """Return every route, and last the one that answers where there is none."""
         named = [
             Route("/score", self.score, methods=["POST"]),
             Route("/score/batch", self.score_batch, methods=["POST"]),
+            Route("/events", self.events, methods=["POST"]),
             Route("/profiles/{identity}", self.profile, methods=["GET"]),
             Route("/profiles/{identity}/segments", self.segments, methods=["GET"]),
             Route("/metrics", self.prometheus, methods=["GET"]),
@@ -64,6 +76,20 @@ class Api:
         body = await bodies.read_object(request, self.project.serving.max_body_bytes)
         answers = await self._answers(bodies.many(body, self.project))
         return JsonResponse({"results": [answer.body for answer in answers]})
+
+    async def events(self, request: Request) -> Response:
+        """`POST /events`: take what happened; it is on disk when this answers."""
+        body = await bodies.read_object(request, self.project.serving.max_body_bytes)
+        now = time.time_ns() // 1_000
+        work = (body, self.allowed, self.generations.erased, now)
+        listed = body.get("events", body.get("batch"))
+        if isinstance(listed, list) and len(listed) > MOST_INLINE:
+            sent = await run_in_threadpool(read_events, *work)
+        else:
+            sent = read_events(*work)
+        new = await self.journal.append(sent.events)
+        self.metrics.taken(sent.outcomes(new))
+        return JsonResponse(sent.body(new), 202)
 
     async def profile(self, request: Request) -> Response:
         """`GET /profiles/{identity}`: who this is."""

@@ -109,9 +109,10 @@ def read_event(
                 hint=did_you_mean(key[:60], KEYS),
                 place=key[:60],
             )
+    name = _id(body.get("id"))
     found, raw = _identities(_names(body, "identities"), allowed.identity, left)
     return LiveEvent(
-        id=_id(body.get("id")),
+        id=name,
         event_type=_type(body.get("type")),
         event_time=_time(body.get("time"), now, allowed.time_zone),
         received_at=now,

@@ -36,6 +36,7 @@ from serving.api import create_app
 from serving.api.openapi import document
 from serving.exports.columns import FACTOR_PARTS, SCORE_PARTS
 from serving.exports.rows import REASONS
+from serving.journal.errors import RefusedEvent
 from tests.contracts import pages
 from tests.contracts.sources import CHECKOUT, tree
 
@@ -158,15 +159,20 @@ def test_every_route_is_in_the_readme_and_has_a_section(tmp_path: Path) -> None:
 
 
 def test_every_error_of_the_service_is_documented() -> None:
-    of_requests = {"unknown_goal", "nothing_published"}
+    of_requests = {"unknown_goal", "nothing_published", "journal_unavailable"}
     for node in tree(CHECKOUT / "serving/api/errors.py").body:
         of_requests.update(re.findall(r"^code = '(\w+)'$", pages.body_of(node), re.MULTILINE))
     assert first_cells(section(PAGES["api.md"], "## Errors")) == of_requests
 
 
+def test_every_reason_to_refuse_an_event_is_documented() -> None:
+    codes = {each.code for each in RefusedEvent.__subclasses__()}
+    assert first_cells(section(PAGES["events.md"], "## Why an event is rejected")) == codes
+
+
 def test_every_field_of_an_answer_is_documented() -> None:
     schemas = document(PROJECT)["components"]["schemas"]
-    said = set(re.findall(r"`([a-z_]+)`", PAGES["api.md"]))
+    said = set(re.findall(r"`([a-z_]+)`", PAGES["api.md"] + PAGES["events.md"]))
     wanted = {name for each in schemas.values() for name in each["properties"]}
     assert wanted <= said | {"error"}, sorted(wanted - said)
 

@@ -366,5 +366,6 @@ def test_the_document_names_every_field_of_an_answer(client):
         (profile, schemas["Profile"]),
         (segments, schemas["Segments"]),
         (client.get("/nowhere").json(), schemas["Error"]),
+        (client.post("/events", json={}).json(), schemas["Taken"]),
     ):
         assert set(answer) == set(schema["properties"]) == set(schema["required"])
