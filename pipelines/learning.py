@@ -47,7 +47,7 @@ from training.tuning import Budget
 from training.usability import Usability
 
 TRAINED = "trained"
-TRAINED_VERSION = 14
+TRAINED_VERSION = 15
 
 
 @dataclass(frozen=True)

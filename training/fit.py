@@ -16,7 +16,7 @@ from training.booster import BoosterParams, Trees, choose_rounds
 from training.bucket_charts import bucket_charts
 from training.bucket_factors import bucket_insights
 from training.bundle import Basis, Bundle, Kind, Scored, Serves
-from training.calibration import Calibrator, judged_apart
+from training.calibration import Calibrator, judged_apart, parts_of
 from training.charts import Report
 from training.dataset import Dataset
 from training.drift import distributions
@@ -73,9 +73,9 @@ class Trained:
     """A bundle and how it came about.
 
     `evaluation` is of what serves, as it stood before the evaluated outcomes were known: trees of
-    the fit rows and the curve of the calibration rows. `served` is of the same trees and people
-    under the curve that serves, which has learnt from these outcomes too: each person is judged by
-    a curve that did not see them. `outdone` is the model's own evaluation when the baseline serves
+    the fit rows and the curve of the calibration rows. `served` is of what serves, which has learnt
+    from these outcomes too, on the same people: each is judged by trees and a curve like those that
+    serve, made without them. `outdone` is the model's own evaluation when the baseline serves
     in its place; `grade` is of what serves; `rules` are the simple ones that were offered.
     `population` is the reference population scored by the bundle; `buckets` what moves a sample
     of it (`bucket_factors.insights`). `judged` is the bundle with the trees and the curve of
@@ -148,18 +148,13 @@ class _Search:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """Trees fitted on the fit rows, calibrated and evaluated on later ones.
-
-    `older` is the curve of the calibration rows alone, `calibrator` the one that serves.
-    """
+    """Trees of the fit rows, with the curve of the calibration rows, evaluated on the newest."""
 
     recipe: _Recipe
     rounds: int
     trees: Trees
-    older: Calibrator
     calibrator: Calibrator
     evaluation: Evaluation
-    served: Evaluation
     grade: Grade
     acquaintance: Kinds
 
@@ -167,6 +162,15 @@ class _Candidate:
     def beats_baseline(self) -> bool:
         """Whether it ranks the evaluation rows strictly better than the baseline."""
         return self.evaluation.auc > (self.evaluation.baseline_auc or 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shipped:
+    """Trees of all rows, the curve of trees like them, and how both judge people left out."""
+
+    trees: Trees
+    calibrator: Calibrator
+    evaluation: Evaluation
 
 
 def train(
@@ -218,9 +222,13 @@ def train(
         chosen = _fit(simple_recipe, roles)
         chosen = replace(chosen, grade=replace(chosen.grade, outdone=True))
     search = _Search(selection, tuned)
-    say(f"Fitting {chosen.rounds} trees on all {len(dataset.label)} rows")
-    bundle, matrix = _bundle(dataset, population, task, roles, rules, chosen, model, search)
-    trained = _trained(bundle, matrix, len(population), task, roles, rules, chosen, model, search)
+    shipped = _ship(chosen, roles, say)
+    bundle, matrix = _bundle(
+        dataset, population, task, roles, rules, chosen, model, shipped, search
+    )  # fmt: skip
+    trained = _trained(
+        bundle, matrix, len(population), task, roles, rules, chosen, model, shipped, search
+    )  # fmt: skip
     if roles.protocol == "out_of_time":
         trained = replace(trained, unseen_from=int(dataset.as_of[roles.evaluate].min()))
     return replace(trained, warnings=(*(each.words for each in suspects), *trained.warnings))
@@ -257,33 +265,54 @@ def _fit(recipe: _Recipe, roles: Roles) -> _Candidate:
         fit.matrix, fit.label, fit.person, recipe.params, monotone=recipe.monotone
     )  # fmt: skip
     trees = _grow(recipe, fit, rounds)
-    later = roles.calibrate | roles.evaluate
-    unseen, newest = recipe.dataset.rows(later), roles.evaluate[later]
-    margin = trees.margin(unseen.matrix)
-    older = Calibrator.of(margin[~newest], unseen.label[~newest])
-    serves, apart = judged_apart(margin, unseen.label, unseen.person)
-
-    def judge(probability: Floats) -> Evaluation:
-        return evaluate(
-            unseen.label[newest], probability[newest], margin[newest],
-            recipe.baseline[roles.evaluate],
-            person=unseen.person[newest], seed=recipe.params.seed,
-        )  # fmt: skip
-
-    cut = cut_of(margin[~newest], unseen.label[~newest])
+    before, newest = recipe.dataset.rows(roles.calibrate), recipe.dataset.rows(roles.evaluate)
+    known, margin = trees.margin(before.matrix), trees.margin(newest.matrix)
+    calibrator = Calibrator.of(known, before.label)
+    probability, baseline = calibrator.probability(margin), recipe.baseline[roles.evaluate]
+    cut = cut_of(known, before.label)
     graded = grade(
-        unseen.label[newest], margin[newest], recipe.baseline[roles.evaluate],
-        cut, float(older.probability(np.array([cut]))[0]),
+        newest.label, margin, baseline, cut, float(calibrator.probability(np.array([cut]))[0])
     )  # fmt: skip
-    probability = older.probability(margin)
+    seed = recipe.params.seed
     acquaintance = by_acquaintance(
-        fit.person, unseen.person[newest], unseen.label[newest], probability[newest],
-        margin[newest], recipe.params.seed,
-    )  # fmt: skip
-    found = judge(probability)
-    return _Candidate(
-        recipe, rounds, trees, older, serves, found, judge(apart), graded, acquaintance
+        fit.person, newest.person, newest.label, probability, margin, seed
     )
+    found = evaluate(
+        newest.label, probability, margin, baseline, person=newest.person, seed=seed
+    )  # fmt: skip
+    return _Candidate(recipe, rounds, trees, calibrator, found, graded, acquaintance)
+
+
+def _ship(chosen: _Candidate, roles: Roles, say: Progress) -> _Shipped:
+    """Grow the trees again on all rows, and fit the curve that belongs to them."""
+    recipe, data = chosen.recipe, chosen.recipe.dataset
+    later = roles.calibrate | roles.evaluate
+    label, person, newest = data.label[later], data.person[later], roles.evaluate[later]
+    margin = _margins_apart(chosen, later, say)
+    calibrator, probability = judged_apart(margin, label, person)
+    found = evaluate(
+        label[newest], probability[newest], margin[newest], recipe.baseline[roles.evaluate],
+        person=person[newest], seed=recipe.params.seed,
+    )  # fmt: skip
+    say(f"Fitting {chosen.rounds} trees on all {len(data.label)} rows")
+    return _Shipped(_grow(recipe, data, chosen.rounds), calibrator, found)
+
+
+def _margins_apart(chosen: _Candidate, asked: NDArray[np.bool_], say: Progress) -> Floats:
+    """Return what trees like those that serve say of rows of people whom they have not seen.
+
+    Trees that have seen a row's outcome would be too sure of it, and the trees of the fit rows,
+    which have not, are others than those that serve: their margins lie elsewhere and spread
+    differently. So all rows but those of a part of the people grow as many trees, once a part.
+    """
+    data = chosen.recipe.dataset
+    parts = parts_of(data.person, data.label)
+    margin = np.empty(len(data.label))
+    for number, out in enumerate(parts, start=1):
+        say(f"Fitting {chosen.rounds} trees without part {number} of {len(parts)} of the people")
+        trees = _grow(chosen.recipe, data.rows(~out), chosen.rounds)
+        margin[out & asked] = trees.margin(data.matrix[out & asked])
+    return margin[asked] if parts else chosen.trees.margin(data.matrix[asked])
 
 
 def _bundle(
@@ -294,11 +323,11 @@ def _bundle(
     rules: Rules,
     chosen: _Candidate,
     model: _Candidate,
+    shipped: _Shipped,
     search: _Search,
 ) -> tuple[Bundle, Floats]:
-    """Refit on all rows and bundle; also return the reference rows in the bundle's columns."""
-    data = chosen.recipe.dataset
-    trees = _grow(chosen.recipe, data, chosen.rounds)
+    """Return the bundle, and the reference rows in its columns."""
+    data, trees = chosen.recipe.dataset, shipped.trees
     places = [dataset.position(name) for name in data.names]
     everyone = population if len(population) else dataset.matrix[roles.evaluate]
     # One column's model takes that column; the whole of a large matrix is not copied.
@@ -312,14 +341,14 @@ def _bundle(
         outcome_window=str(task.outcome_window or ""),
         gap=str(task.gap) if task.gap else "",
         trees=trees,
-        calibrator=chosen.calibrator,
+        calibrator=shipped.calibrator,
         features=data.features,
         definitions=[task.definitions[place] for place in places] if task.definitions else [],
         categories=task.categories,
-        reference=Reference.of(margin, chosen.calibrator.probability(margin)),
+        reference=Reference.of(margin, shipped.calibrator.probability(margin)),
         base_rate=float(dataset.label.mean()),
         serves=chosen.recipe.serves,
-        metrics=_metrics(chosen, model)
+        metrics=_metrics(chosen, model, shipped)
         | chosen.grade.metrics()
         | _simple(dataset.rows(roles.evaluate), rules),
         data_fingerprint=dataset.fingerprint(),
@@ -330,9 +359,9 @@ def _bundle(
     return bundle, matrix
 
 
-def _metrics(chosen: _Candidate, model: _Candidate) -> dict[str, float]:
+def _metrics(chosen: _Candidate, model: _Candidate, shipped: _Shipped) -> dict[str, float]:
     """Return the figures of the evaluation and, as `served_*`, of the curve that serves."""
-    served = chosen.served.metrics()
+    served = shipped.evaluation.metrics()
     of_curve = [name for name in served if name.startswith(OF_CURVE)]
     seen, new = chosen.acquaintance
     return (
@@ -371,6 +400,7 @@ def _trained(
     rules: Rules,
     chosen: _Candidate,
     model: _Candidate,
+    shipped: _Shipped,
     search: _Search,
 ) -> Trained:
     step = max(1, len(matrix) // EXPLAINED_SAMPLE)
@@ -378,10 +408,10 @@ def _trained(
     explained = bundle.trees.contributions(sample)
     return Trained(
         bundle=bundle,
-        judged=replace(bundle, trees=chosen.trees, calibrator=chosen.older),
+        judged=replace(bundle, trees=chosen.trees, calibrator=chosen.calibrator),
         unseen_from=task.as_of,
         evaluation=chosen.evaluation,
-        served=chosen.served,
+        served=shipped.evaluation,
         outdone=None if chosen is model else model.evaluation,
         grade=chosen.grade,
         rules=rules,
@@ -393,7 +423,9 @@ def _trained(
         tuned=search.tuned,
         selection=search.selection,
         summary=(
-            *summary(bundle, chosen.evaluation, chosen.served, chosen.grade, rules.best, roles),
+            *summary(
+                bundle, chosen.evaluation, shipped.evaluation, chosen.grade, rules.best, roles
+            ),
             sentence(chosen.acquaintance),
             *(each.sentence for each in (search.selection, search.tuned) if each is not None),
             *task.notes,

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from training.calibration import LEAST, MOST, Calibrator, judged_apart
+from training.calibration import LEAST, MANY_ROWS, MOST, Calibrator, judged_apart, parts_of
 from training.reference import MOST_QUANTILES, Reference
 
 
@@ -130,3 +130,19 @@ def test_curves_made_apart_say_about_what_the_whole_one_says():
     margin, label = outcomes(6_000, slope=1.0, intercept=-1.0)
     curve, apart = judged_apart(margin, label, np.arange(6_000))
     assert np.abs(apart - curve.probability(margin)).mean() < 0.02
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(600, 5), (MANY_ROWS - 1, 5), (MANY_ROWS, 2)])
+def test_parts_divide_the_people(rows, parts):
+    person = np.arange(rows) % (rows // 3)
+    found = parts_of(person, np.arange(rows) % 2)
+    assert len(found) == parts
+    assert (np.sum(found, axis=0) == 1).all()
+    for part in found:
+        assert len(np.intersect1d(person[part], person[~part])) == 0
+        assert part.mean() == pytest.approx(1 / parts, abs=0.1)
+
+
+def test_there_are_no_parts_where_one_has_all_the_outcomes():
+    label = (np.arange(100) == 7).astype(np.int8)
+    assert parts_of(np.arange(100), label) == []
