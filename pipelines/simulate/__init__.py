@@ -23,7 +23,7 @@ from pipelines.simulate.project_file import PROJECT_FILE
 from pipelines.simulate.truth import World, write_truth
 from pipelines.simulate.world import Causes, Ints, draw_traits
 
-__all__ = ["SimulateError", "SimulatedShop", "simulate"]
+__all__ = ["SimulateError", "SimulatedShop", "simulate", "world_of"]
 
 SNAPSHOT_BEFORE_END = 60
 MIN_DAYS = 90
@@ -71,14 +71,27 @@ def simulate(
     tell = progress or (lambda stage, share: None)
     last = parse_instant(end) // MICROS_PER_DAY * MICROS_PER_DAY
     _refuse(directory, people, days, last)
-    # A stream of random numbers a stage: changing one stage leaves the others as they were.
-    streams = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(4)]
+    streams = _streams(seed)
     world = _world(causes or Causes(), people, days, last, streams, tell)
     files = _write_data(directory, world, streams[3], tell)
     tell("truth", 0.0)
     files += write_truth(directory / "truth", world, streams[3])
     tell("truth", 1.0)
     return _summary(directory, world, files)
+
+
+def world_of(
+    *, people: int = 20_000, days: int = 240, seed: int = 7, end: str = "2026-06-30",
+    causes: Causes | None = None,
+) -> World:  # fmt: skip
+    """Return all that `simulate` with these arguments makes and knows, and write nothing."""
+    last = parse_instant(end) // MICROS_PER_DAY * MICROS_PER_DAY
+    return _world(causes or Causes(), people, days, last, _streams(seed), lambda stage, share: None)
+
+
+def _streams(seed: int) -> list[np.random.Generator]:
+    """Return random numbers a stage: changing one stage leaves the others as they were."""
+    return [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(4)]
 
 
 def _refuse(directory: Path, people: int, days: int, end: int) -> None:

@@ -41,3 +41,24 @@ def cause_shown(goal: str, code: str) -> str | None:
     if "support_ticket" in code:
         return "tickets"
     return "leaving" if code in _SILENCE else None
+
+
+_TOLD = {"add_to_cart": "carts", "support_ticket": "tickets"}
+_LIKED = ("product_view", "search")
+
+
+def part_told(code: str) -> str | None:
+    """Return which part of a person (`reasons.PARTS`) a reason is the trace of; None: of no one.
+
+    Silence is the trace of having left for good. That of living people who seldom come looks alike.
+    """
+    for event, part in _TOLD.items():
+        if event in code:
+            return part
+    if code in _VISITS:
+        return "visits"
+    if code in _SILENCE:
+        return "gone"
+    if "purchase" in code or code == "loyalty_tier":
+        return "orders"
+    return "taste" if any(event in code for event in _LIKED) else None
