@@ -35,7 +35,6 @@ class SparkEngine:
         self.session.conf.set("spark.sql.session.timeZone", "UTC")
         self.backend = ibis.pyspark.connect(self.session)
         self._temporary = temporary
-        self._names = itertools.count()
         self._held: dict[str, Any] = {}
         self._compiled: dict[Hashable, str] = {}
 
@@ -49,14 +48,18 @@ class SparkEngine:
         return self._view(self.session.createDataFrame(rows))
 
     def sql(self, key: Hashable, build: Callable[[], ir.Table]) -> str:
-        """Return the SQL of an expression; one key is built and compiled once."""
+        """Return the SQL of an expression; one key is built and compiled once.
+
+        The key must name all that the SQL depends on, tables included: `hold` uses the names of
+        dropped tables again.
+        """
         if key not in self._compiled:
             self._compiled[key] = str(self.backend.compile(build()))
         return self._compiled[key]
 
-    def hold(self, table: ir.Table) -> ir.Table:
-        """Compute a table now and keep it, for use by several expressions."""
-        frame = self.session.sql(str(self.backend.compile(table))).persist()
+    def hold(self, table: ir.Table | str) -> ir.Table:
+        """Compute a table, or its SQL, now and keep it, for use by several expressions."""
+        frame = self._frame(table).persist()
         frame.count()
         return self._view(frame)
 
@@ -65,8 +68,7 @@ class SparkEngine:
         """Yield a table in parts by a whole number, as files that go when the context ends."""
         with tempfile.TemporaryDirectory(dir=self._temporary) as name:
             folder = Path(name) / "parts"
-            frame = self.session.sql(str(self.backend.compile(table)))
-            frame.write.partitionBy(column).parquet(str(folder))
+            self._frame(table).write.partitionBy(column).parquet(str(folder))
             parts = {int(part.name.partition("=")[2]): part for part in folder.glob(f"{column}=*")}
             yield {number: self.read_parquet([part]) for number, part in parts.items()}
 
@@ -79,11 +81,14 @@ class SparkEngine:
 
     def arrow(self, table: ir.Table | str) -> pa.Table:
         """Compute a table, or its SQL, and return its rows."""
+        return self._frame(table).toArrow()
+
+    def _frame(self, table: ir.Table | str) -> Any:
         sql = table if isinstance(table, str) else str(self.backend.compile(table))
-        return self.session.sql(sql).toArrow()
+        return self.session.sql(sql)
 
     def _view(self, frame: Any) -> ir.Table:
-        name = f"{NAME}_{next(self._names)}"
+        name = next(n for i in itertools.count() if (n := f"{NAME}_{i}") not in self._held)
         frame.createOrReplaceTempView(name)
         self._held[name] = frame
         return self.backend.table(name)

@@ -47,10 +47,14 @@ def render(scene: Scene, definitions: Sequence[d.Definition]) -> pa.Table:
     rows = int(engine.arrow(scene.spine.count().as_table())[0][0].as_py())
     columns = [np.full(rows, x.feature.of_nothing) for x in definitions]
     events = sorted({e for x in definitions if (e := getattr(x, "event", None)) is not None})
+    by_type = partial(_by_type, scene.history, definitions, events)
+    keyed = engine.hold(engine.sql(("by type", key), by_type)) if events else scene.history
     for part in _parts(definitions):
-        build = partial(part.table, scene, definitions, events)
-        sql = engine.sql((part.name, key), build)
+        build = partial(part.table, scene, keyed, definitions)
+        sql = engine.sql((part.name, key, _described(keyed)), build)
         _lay(engine.arrow(sql), part, events, columns)
+    if events:
+        engine.drop(keyed)
     names = list(d.names(tuple(definitions)))
     arrays = [pa.array(column, from_pandas=True) for column in columns]
     return pa.Table.from_arrays(arrays, names=names)
@@ -58,6 +62,21 @@ def render(scene: Scene, definitions: Sequence[d.Definition]) -> pa.Table:
 
 def _described(*tables: ir.Table) -> tuple[Hashable, ...]:
     return tuple((table.op().name, *map(str, table.schema().items())) for table in tables)
+
+
+def _by_type(
+    history: ir.Table, definitions: Sequence[d.Definition], events: Sequence[str]
+) -> ir.Table:
+    """Return the events that definitions are of, `key` one whole number a (row, event type).
+
+    Text is compared here once, and not in each part again.
+    """
+    codes = [(history.event_type == name, code) for code, name in enumerate(events)]
+    keyed = history.mutate(key=history.row_id * len(events) + ibis.cases(*codes))
+    used = dict.fromkeys(f"attr_{x.attribute}" for x in definitions if hasattr(x, "event")
+                         and hasattr(x, "attribute"))  # fmt: skip
+    columns = ("key", "as_of", "event_time", "local_day", "local_hour", *used)
+    return keyed.filter(keyed.key.notnull()).select(*columns)
 
 
 def matrix_of(features: pa.Table) -> NDArray[np.float64]:
@@ -84,20 +103,13 @@ class Part:
     group: Group | None
     by_type: bool = True
 
-    def table(
-        self, scene: Scene, definitions: Sequence[d.Definition], events: Sequence[str]
-    ) -> ir.Table:
+    def table(self, scene: Scene, keyed: ir.Table, definitions: Sequence[d.Definition]) -> ir.Table:
         """Return `key` and a column a definition; definitions alike but for the type share one."""
         if self.group is None:
             found = scene.spine.mutate(key=scene.spine.row_id)
         else:
-            history = scene.history
-            key = history.row_id
-            if self.by_type:
-                history = history.filter(history.event_type.isin(events))
-                codes = [(history.event_type == name, code) for code, name in enumerate(events)]
-                key = history.row_id * len(events) + ibis.cases(*codes)
-            found = self.group(history.mutate(key=key), self.placed, definitions)
+            by_row = scene.history.mutate(key=scene.history.row_id)
+            found = self.group(keyed if self.by_type else by_row, self.placed, definitions)
         formulas = {_column(x): _formula(found, x, definitions) for _, x in self.placed}
         named = {f"c{n}": value.cast("float64") for n, value in enumerate(formulas.values())}
         return found.select("key", **named)
@@ -399,8 +411,19 @@ def _statistic(
         return found[f"{measure}_{attribute}_{window}"]
     # One float64 division of exact whole numbers: 1/10000s over 1/10000s.
     total, stated = (found[f"{name}_{attribute}_{window}"] for name in ("sum", "stated"))
-    units = (total * UNITS).cast("decimal(38, 0)")
-    return units.cast("float64") / (stated * UNITS).nullif(0).cast("float64")
+    return _units(total) / (stated * UNITS).nullif(0).cast("float64")
+
+
+def _units(total: Any) -> ir.Value:
+    """Return a sum in whole 1/10000s as a float64.
+
+    Wide decimals are slow to be made whole. A float64 of a sum below 10^10 is off by so little that
+    rounding gives the whole number itself.
+    """
+    narrow = total.abs() < ibis.literal(10**10)
+    rounded = (total.cast("float64") * float(UNITS)).round().cast("float64")
+    wide = (total * UNITS).cast("decimal(38, 0)").cast("float64")
+    return ibis.cases((narrow, rounded), else_=wide)
 
 
 def _session(found: ir.Table, measure: d.SessionMeasure, gap: Window) -> ir.Value:

@@ -79,7 +79,8 @@ DEFINITIONS: tuple[d.Definition, ...] = (
     d.IsKnown(("customer", "cookie")),
 )
 
-AMOUNTS = [Decimal(text) for text in ("0", "0.1", "19.99", "-2.5", "12345678901234.5678", "-1e12")]
+STATED = ("0", "0.1", "19.99", "-2.5", "12345678901234.5678", "-1e12", "-9999999999.9999")
+AMOUNTS = [*map(Decimal, STATED), Decimal(10**10), Decimal("9999999999.9997")]
 numbers = st.none() | st.decimals("-99999999999999.9999", "99999999999999.9999", places=4) | (
     st.sampled_from(AMOUNTS)
 )  # fmt: skip
