@@ -1,6 +1,7 @@
 """Features of a million people from twenty million events, beside plain DuckDB, pandas and others.
 
-    python benchmarks/features.py [PEOPLE]
+    python benchmarks/features.py            # half an hour on two idle cores, 8 GB, 30 GB of disk
+    python benchmarks/features.py 100000     # as many people: a quick look
 
 A generated log: 20 events a person over 180 days, two identities each, five event types, a number
 and a text; one event in twenty is known an hour late. 161 features of six windows, written as
@@ -9,14 +10,15 @@ Parquet. Every way runs in a process of its own, turn by turn, on two threads; m
 - ours: what a run does: who was known then, the table renderer in buckets.
 - joins: by hand in DuckDB's SQL: one grouping a measure, distinct values by their latest time, then
   a left join an event type. As good as we can write it.
-- filters: by hand, one query of FILTER aggregates. Timed at a tenth of the size, where it ends.
+- filters: by hand, one query of FILTER aggregates. Timed at a tenth of the size: sets of distinct
+  values stay in memory, so the whole size is only tried, once, and what comes of it is said.
 - monthly, weekly: ours, at six moments thirty or seven days apart, in one spine.
 - pandas and Featuretools: time an event of the counts and sums alone, at a size they finish.
 
-Featuretools comes from an environment of its own:
+Featuretools comes from an environment of its own, since it needs an older pandas:
 
     python -m venv benchmarks/.featuretools
-    benchmarks/.featuretools/bin/pip install featuretools
+    benchmarks/.featuretools/bin/pip install featuretools pyarrow 'pandas<3'
 
 Ratios are of wall clock and, as `_cpu`, of processor time, which other work on the machine disturbs
 less. The last line is JSON.
@@ -28,6 +30,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -40,7 +43,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 FEATURETOOLS = CHECKOUT / "benchmarks" / ".featuretools" / "bin" / "python"
 PEOPLE, EVENTS_EACH, TURNS, THREADS = 1_000_000, 20, 3, 2
 TENTH = 10
-SMALL = 2_000
+PATIENCE = 900
+"""Seconds that a way may take which is only tried."""
+SMALL = 20_000
 """People whose features pandas and Featuretools compute."""
 TYPES = ("cart", "email_open", "purchase", "search", "view")
 WINDOWS = (7, 14, 30, 60, 90, 180)
@@ -56,11 +61,15 @@ def main(people: int) -> None:
     sys.path.insert(0, str(CHECKOUT))
     figures: dict[str, Any] = {"benchmark": "features", "machine": platform.machine()}
     figures |= {"cores": os.cpu_count(), "people": people, "events": people * EVENTS_EACH}
+    figures["features"] = len(definitions())
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        child("generate", folder, people // TENTH)
-        tenth = turns(["ours", "joins", "filters"], folder, people // TENTH)
+        folder, tenth_folder = Path(name) / "whole", Path(name) / "tenth"
+        say(f"a tenth of the size: {people // TENTH:,} people")
+        child("generate", tenth_folder, people // TENTH)
+        tenth = turns(["ours", "joins", "filters"], tenth_folder, people // TENTH)
         figures |= ratios("tenth_", tenth, {"joins": "joins", "filters": "filters"})
+        shutil.rmtree(tenth_folder)
+        say(f"the whole size: {people:,} people, {people * EVENTS_EACH:,} events")
         child("generate", folder, people)
         whole = turns(["ours", "joins", "monthly", "weekly"], folder, people)
         figures |= ratios("", whole, {"joins": "joins"})
@@ -68,19 +77,31 @@ def main(people: int) -> None:
             for kind, suffix in (("total", ""), ("cpu", "_cpu")):
                 found = whole[several][kind] / whole["ours"][kind]
                 figures[f"ratio_{several}{suffix}"] = round(found, 2)
-            figures[f"peak_{several}_mb"] = int(whole[several]["peak_mb"])
-        figures["peak_mb"] = int(whole["ours"]["peak_mb"])
-        figures["differing_cells"] = differing(folder)
+        for part in ("ours", "monthly", "weekly", "joins"):
+            figures[f"seconds_{part}"] = round(whole[part]["total"], 1)
+            figures[f"peak_{part}_mb"] = int(whole[part]["peak_mb"])
+        figures["differing_cells"] = differing(folder, people)
+        figures["filters_whole"] = tried("filters", folder, people)
         figures |= others(folder, whole["ours"]["total"] / (people * EVENTS_EACH))
+    say("done")
     print(json.dumps(figures))
+
+
+STARTED = perf_counter()
+
+
+def say(text: str) -> None:
+    """Print a line of progress with the time since the start."""
+    minutes, seconds = divmod(int(perf_counter() - STARTED), 60)
+    print(f"{minutes:02}:{seconds:02}  {text}", flush=True)
 
 
 def turns(parts: list[str], folder: Path, people: int) -> dict[str, Figures]:
     """Run parts turn by turn; return the median of each figure, and the largest peak."""
     found: dict[str, list[Figures]] = {part: [] for part in parts}
-    for _ in range(TURNS):
+    for turn in range(1, TURNS + 1):
         for part in parts:
-            found[part].append(child(part, folder, people))
+            found[part].append(child(part, folder, people, f" (turn {turn} of {TURNS})"))
     return {
         part: {name: statistics.median(turn[name] for turn in some) for name in some[0]}
         | {"peak_mb": max(turn["peak_mb"] for turn in some)}
@@ -97,13 +118,29 @@ def ratios(prefix: str, found: dict[str, Figures], names: dict[str, str]) -> Fig
     }
 
 
-def child(part: str, folder: Path, people: int, python: Path | None = None) -> Figures:
+def child(
+    part: str, folder: Path, people: int, turn: str = "", python: str = sys.executable
+) -> Figures:
     """Run one part in a process of its own; print and return its figures."""
-    command = [str(python or sys.executable), __file__, part, str(folder), str(people)]
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [python, "-W", "ignore", __file__, part, str(folder), str(people)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: Figures = json.loads(done.stdout.splitlines()[-1])
-    said = "  ".join(f"{name} {value:,.3g}" for name, value in found.items())
-    print(f"{part:>12}: {said}", flush=True)
+    say(f"{part}{turn}: " + "  ".join(f"{name} {value:,.1f}" for name, value in found.items()))
+    return found
+
+
+def tried(part: str, folder: Path, people: int) -> Figures | str:
+    """Run one part that may not finish; return what came of it."""
+    command = [sys.executable, __file__, part, str(folder), str(people)]
+    say(f"{part}: tried at the whole size, for {PATIENCE} s at most")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return f"did not end within {PATIENCE} s"
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+    found: Figures = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -177,8 +214,8 @@ def definitions() -> tuple[Any, ...]:
     return tuple(listed)
 
 
-def ours(folder: Path, people: int, dates: int = 1, step: int = 30) -> Figures:
-    """Render everyone at `dates` moments, the newest first, into one Parquet file."""
+def ours(folder: Path, people: int, name: str = "ours", dates: int = 1, step: int = 30) -> Figures:
+    """Render everyone at `dates` moments, the newest first, into the Parquet file `name`."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -204,7 +241,7 @@ def ours(folder: Path, people: int, dates: int = 1, step: int = 30) -> Figures:
         spellings = Spellings(nothing, nothing, nothing, nothing, nothing)
         log = Log(events, events, np.zeros(2 * people, np.int64), spellings, (), {})
         schema = pa.schema([(x.feature.name, pa.float64()) for x in listed])
-        with pq.ParquetWriter(folder / "ours.parquet", schema, compression="zstd",
+        with pq.ParquetWriter(folder / f"{name}.parquet", schema, compression="zstd",
                               compression_level=1, use_dictionary=False) as file:  # fmt: skip
             for table in rendered(engine, log, everyone, listed):
                 file.write_table(table)
@@ -241,7 +278,8 @@ def since(days: int) -> int:
     return AS_OF - days * DAY
 
 
-MEAN = "({total} * 10000)::decimal(38, 0)::double / ({number} * 10000)::double"
+MEAN = "round({total}::double * 10000) / ({number} * 10000)::double"
+"""One division of whole 1/10000s: sums this small are exact as rounded float64s."""
 
 
 def joins(folder: Path, people: int) -> Figures:
@@ -318,18 +356,35 @@ def filters(folder: Path, people: int) -> Figures:
     return measured(start)
 
 
-def differing(folder: Path) -> int:
-    """Return how many cells of ours and of the joins differ: none, to the bit."""
+def differing(folder: Path, people: int) -> int:
+    """Return how many cells differ to the bit: none.
+
+    Compared with ours are the joins, and the newest of six dates: people's rows lie side by side,
+    the newest first.
+    """
     import duckdb
 
+    def newest(name: str, dates: int) -> str:
+        return (
+            f"(select *, file_row_number // {dates} as row_id from read_parquet('{folder}/{name}"
+            f".parquet', file_row_number = true) where file_row_number % {dates} = 0)"
+        )
+
+    say("comparing every cell of ours with joins, monthly and weekly")
+    connection = duckdb.connect(config={
+        "threads": THREADS, "memory_limit": "6GB", "temp_directory": str(folder / "temporary"),
+    })  # fmt: skip
     names = [x.feature.name for x in definitions()]
-    different = " + ".join(f"(o.{n} is distinct from j.{n})::bigint" for n in names)
-    row = duckdb.connect(config={"threads": THREADS, "memory_limit": "6GB"}).execute(
-        f"select sum({different}) from (select *, file_row_number as row_id from "
-        f"read_parquet('{folder}/ours.parquet', file_row_number = true)) o "
-        f"join read_parquet('{folder}/joins.parquet') j using (row_id)"
-    )
-    return int(row.fetchall()[0][0])
+    different = " + ".join(f"(o.{n} is distinct from t.{n})::bigint" for n in names)
+    count = 0
+    for theirs in (f"'{folder}/joins.parquet'", newest("monthly", 6), newest("weekly", 6)):
+        found = connection.execute(
+            f"select sum({different}), count(*) from {newest('ours', 1)} o "
+            f"join {theirs} t using (row_id)"
+        ).fetchall()
+        assert found[0][1] == people, f"{found[0][1]:,} rows of {people:,} are compared"
+        count += int(found[0][0])
+    return count
 
 
 # Others ------------------------------------------------------------------------------------------
@@ -337,12 +392,13 @@ def differing(folder: Path) -> int:
 
 def others(folder: Path, ours_each: float) -> Figures:
     """Return the time an event of pandas and Featuretools over ours, at a size they finish."""
-    child("generate", folder, SMALL)
-    found = {"pandas": child("by_pandas", folder, SMALL)}
+    small = folder.with_name("small")
+    child("generate", small, SMALL)
+    found = {"pandas": child("by_pandas", small, SMALL)}
     if FEATURETOOLS.exists():
-        found["featuretools"] = child("by_featuretools", folder, SMALL, FEATURETOOLS)
+        found["featuretools"] = child("by_featuretools", small, SMALL, python=str(FEATURETOOLS))
     else:
-        print(f"featuretools: skipped, {FEATURETOOLS.relative_to(CHECKOUT)} is not there")
+        say(f"featuretools: skipped, {FEATURETOOLS.relative_to(CHECKOUT)} is not there")
     each = {name: one["total"] / (SMALL * EVENTS_EACH) for name, one in found.items()}
     return {f"times_faster_than_{name}": round(one / ours_each, 1) for name, one in each.items()}
 
@@ -385,8 +441,8 @@ def by_featuretools(folder: Path, people: int) -> Figures:
     start = clocks()
     data = ft.EntitySet("log")
     data.add_dataframe(events, "events", index="number", make_index=True, time_index="at")
-    data.normalize_dataframe("events", "people", "row_id")
-    data.add_interesting_values("events", values={"event_type": list(TYPES)})
+    data.normalize_dataframe("events", "people", "row_id", make_time_index=False)
+    data.add_interesting_values(dataframe_name="events", values={"event_type": list(TYPES)})
     for days in WINDOWS:
         ft.dfs(
             entityset=data, target_dataframe_name="people", trans_primitives=[],
@@ -400,8 +456,8 @@ def by_featuretools(folder: Path, people: int) -> Figures:
 PARTS = {
     "generate": generate,
     "ours": ours,
-    "monthly": lambda folder, people: ours(folder, people, dates=6, step=30),
-    "weekly": lambda folder, people: ours(folder, people, dates=6, step=7),
+    "monthly": lambda folder, people: ours(folder, people, "monthly", dates=6, step=30),
+    "weekly": lambda folder, people: ours(folder, people, "weekly", dates=6, step=7),
     "joins": joins,
     "filters": filters,
     "by_pandas": by_pandas,

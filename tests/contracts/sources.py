@@ -32,8 +32,12 @@ class Import:
 
 @cache
 def python_files(*folders: str) -> tuple[Path, ...]:
-    """Return the Python files below `folders` of the checkout, in order."""
-    return tuple(path for folder in folders for path in sorted((CHECKOUT / folder).rglob("*.py")))
+    """Return the Python files below `folders` of the checkout, in order.
+
+    Environments that stand there in hidden folders are not the house's.
+    """
+    paths = (path for folder in folders for path in sorted((CHECKOUT / folder).rglob("*.py")))
+    return tuple(path for path in paths if "/." not in path.relative_to(CHECKOUT).as_posix())
 
 
 def relative(path: Path) -> str:
