@@ -1,4 +1,4 @@
-"""The stages that put scores to use: profiles, segments, exports, and the online store.
+"""The stages that put scores to use: profiles, segments and exports.
 
 Nothing here is seen by a reader before the run publishes its manifest; files are delivered after.
 """
@@ -19,23 +19,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.behavior.scene import People, Scene, scene_of
-from features.conditions import Vocabulary, words
+from features.conditions import Vocabulary
 from features.conditions.text import formula_text
 from features.profiles.measures import measured_rows
 from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, Store, key_of, write_whole
-from features.time import MICROS_PER_DAY, Window
-from pipelines.champions import Shipped
+from features.time import MICROS_PER_DAY
 from pipelines.crowd import counted, events_of
-from pipelines.learning import bundle_of
 from pipelines.people import attribute_sources, consents_now, profile_changes, profiles_table
-from pipelines.scoring import SCORES, columns_of
+from pipelines.scoring import SCORES
 from pipelines.stages import (
     Bench,
     Measures,
     Plan,
     all_names,
-    described,
     people_settings,
     unexpired,
 )
@@ -44,20 +41,17 @@ from serving.exports.deliveries import carried, unerased
 from serving.exports.files import Origin, deliver, stage, staged_in
 from serving.exports.rows import Export, Published
 from serving.exports.rows import build as build_export
-from serving.online import ProfileRecord
-from serving.online.lmdb import write_generation
 from serving.segments.definitions import CompiledSegment, compile_segments
 from serving.segments.diff import build as build_memberships
 from serving.segments.membership import evaluate, opted_out, without
 
-PROFILES, LISTS, ONLINE = "profiles", "lists", "online"
+PROFILES, LISTS = "profiles", "lists"
 UNIFICATION = "unification.json"
 """File beside the profiles: what the unification report says of everyone."""
 PROFILES_VERSION = 6
 WIDEST = 10
 """Identities that fan out which a run names."""
 LISTS_VERSION = 3
-ONLINE_VERSION = 4
 
 
 def write_profiles(bench: Bench, plan: Plan) -> str:
@@ -244,79 +238,6 @@ def deliver_files(bench_store: Store, folder: Path, manifest: Manifest, project:
     ]
 
 
-# The online store ---------------------------------------------------------------------------------
-
-
-def write_online(
-    bench: Bench, plan: Plan, inputs: Inputs, lists: str, shipped: Mapping[str, Shipped]
-) -> str:
-    """Write the online generation of this run; return its version."""
-    key = key_of(
-        ONLINE, ONLINE_VERSION, inputs.profiles, inputs.scores, sorted(inputs.models.items()),
-        lists, sorted(each.everyone for each in shipped.values()),
-    )  # fmt: skip
-    if not bench.due("export", ONLINE, key, "publishing the online store"):
-        return key
-    with bench.store.writing(ONLINE, key) as (folder, _):
-        write_generation(
-            folder,
-            _meta(bench, plan, inputs),
-            _records(bench, inputs, lists),
-            _vectors(bench, shipped),
-        )
-    return key
-
-
-def _meta(bench: Bench, plan: Plan, inputs: Inputs) -> dict[str, Any]:
-    interval = bench.workspace.project.scoring_interval
-    goals = {}
-    for goal in plan.goals:
-        bundle = bundle_of(bench, goal.name, inputs.models[goal.name])
-        life = min(Window.parse(bundle.outcome_window).micros, interval.micros)
-        goals[goal.name] = {
-            "version": bundle.version,
-            "kind": bundle.kind,
-            "basis": bundle.basis,
-            "base_rate": bundle.base_rate,
-            "eligible_words": words(goal.eligible),
-            "expires_at": plan.as_of + life,
-        }
-    return {
-        "project": bench.workspace.project.project,
-        "as_of": plan.as_of,
-        "goals": goals,
-        "erasures": bench.store.facts(UNITED, bench.united)["erasures"],
-    }
-
-
-def _records(bench: Bench, inputs: Inputs, lists: str) -> Iterator[ProfileRecord]:
-    store = bench.store
-    profiles = pq.read_table(store.folder(PROFILES, inputs.profiles) / "profiles.parquet")
-    memberships = pq.read_table(store.folder(LISTS, lists) / "memberships.parquet")
-    kinds = {f"profile_{name}": kind for name, kind in bench.log.attribute_kinds.items()}
-    segments: dict[str, list[dict[str, Any]]] = {}
-    for row in memberships.to_pylist():
-        found = {"segment": row["segment"], "since": row["since"]}
-        segments.setdefault(row["profile_id"], []).append(found)
-    for batch in profiles.to_batches(max_chunksize=10_000):
-        for row in batch.to_pylist():
-            yield ProfileRecord(
-                profile_id=row["profile_id"],
-                known=row["known"],
-                identities=tuple(row["identities"]),
-                aliases=bench.overrides.other_spellings(row["identities"]),
-                attributes={
-                    name.removeprefix("profile_"): plain(value, kinds.get(name, "text"))
-                    for name, value in row.items()
-                    if name.startswith("profile_") and name not in ("profile_id", "profile_key")
-                },
-                segments=tuple(segments.get(row["profile_id"], ())),
-                measures=measures_of(row),
-                first_seen=row["first_seen"],
-                last_seen=row["last_seen"],
-            )
-
-
 def measures_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the measures of a row of `profiles` by name, JSON-ready."""
     return {
@@ -333,14 +254,3 @@ def plain(value: Any, kind: str) -> Any:
     if kind == "date" and isinstance(value, int):
         return date.fromordinal(date(1970, 1, 1).toordinal() + value // MICROS_PER_DAY).isoformat()
     return value.isoformat() if isinstance(value, date | datetime) else value
-
-
-def _vectors(
-    bench: Bench, shipped: Mapping[str, Shipped]
-) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
-    for name, goal in shipped.items():
-        bundle = bundle_of(bench, name, goal.trained)
-        rows = described(bench.store, goal.everyone, goal.plan, name)
-        matrix = np.ascontiguousarray(rows.matrix[:, columns_of(bundle, goal.plan)])
-        for key, vector in zip(rows.profile_key, matrix, strict=True):
-            yield name, bench.graph.identities[key], vector

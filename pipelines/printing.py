@@ -103,6 +103,10 @@ def print_run(workspace: Workspace, outcome: Outcome) -> None:
     _print_scorecard(figures)
     _print_refused(figures.get("refused", {}), figures.get("unbuilt", {}))
     _print_segments(figures)
+    if parity := figures.get("parity"):
+        page.print(
+            f"Live features of {parity['people']:,} people are those of the tables, to the bit"
+        )
     for goal in (*figures["goals"], *figures.get("refused", {})):
         if (report := report_path(workspace, goal)).exists():
             page.print(f"Usability of {goal}: {report}", soft_wrap=True)

@@ -21,14 +21,12 @@ from features.sources.unite import TABLE as UNITED
 from features.store import Manifest, key_of
 from pipelines.building import (
     LISTS,
-    ONLINE,
     PROFILES,
     Inputs,
     deliver_files,
     model_version,
     segment_vocabulary,
     write_lists,
-    write_online,
     write_profiles,
 )
 from pipelines.challenges import Settled, challenge, moves, settle, trainings_kept
@@ -44,6 +42,7 @@ from pipelines.learning import (
     population,
 )
 from pipelines.promotions import Promotion
+from pipelines.publishing import ONLINE, write_online
 from pipelines.schedule import Errand, errands
 from pipelines.scorecard import CARDS, Cards, close_cards, scorecard_figures
 from pipelines.scoring import SCORES, score_everyone
@@ -67,7 +66,7 @@ from serving.exports.columns import check_exports
 from serving.segments.definitions import compile_segments
 from training.errors import MlflowUnreachable
 
-RUN_VERSION = 4
+RUN_VERSION = 5
 
 Reporter = Callable[[str, str], None]
 """Told the stage and, in words, what is being done."""
@@ -445,6 +444,7 @@ class _Run:
             "profile_changes": lists["changes"],
             "refused": self.refused,
             "unbuilt": self.unbuilt,
+            "parity": store.facts(ONLINE, tables[ONLINE])["parity"],
             "warnings": [f"{key}: {what}" for key, what in look_backs(self.bench)],
             "overrides": overrides_said(self.bench),
         }

@@ -1,23 +1,29 @@
 """One generation of scores: the online store and the model bundles of its goals.
 
-A score is computed from the vector that the run published, by the bundle that the run used, so a
-request and the `scores` table agree to the bit. A `Scorer` never changes; a newer generation is
-another `Scorer`.
+A score is computed by the bundle that the run used: from the vector that the run published, so that
+a request and the `scores` table agree to the bit, or, of a person with events since, from features
+of that moment (`serving.live`). A `Scorer` never changes but for its recent events; a newer
+generation is another `Scorer`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from features.behavior.history import History
 from features.errors import LikelierError, StoreError, did_you_mean
 from features.store import Manifest, Store
 from features.time import format_instant
-from serving.online import Floats, OnlineStore, ProfileRecord
+from serving.journal.event import LiveEvent
+from serving.live import LiveGoals
+from serving.online import Floats, OnlineStore, ProfileRecord, Recent
 from serving.online.lmdb import LmdbStore
+from serving.online.lmdb_recent import LmdbRecent
 from training.bundle import Bundle
 from training.factors import explain
 
@@ -68,8 +74,8 @@ class ServedGoal:
     basis: str
     eligible_words: str
     base_rate: float
-    as_of: int
-    expires_at: int
+    life: int
+    """How long a score is good for, in microseconds."""
 
     @classmethod
     def load(cls, store: Store, name: str, as_of: int, facts: Mapping[str, Any]) -> ServedGoal:
@@ -92,26 +98,29 @@ class ServedGoal:
             facts["basis"],
             facts["eligible_words"],
             float(facts["base_rate"]),
-            as_of,
-            int(facts["expires_at"]),
+            int(facts["expires_at"]) - as_of,
         )
 
-    def not_eligible(self) -> dict[str, Any]:
+    def not_eligible(self, as_of: int) -> dict[str, Any]:
         """Return the answer for a person this goal says nothing about."""
-        return self._answer("not_eligible", why=f"Not among those scored: {self.eligible_words}.")
+        why = f"Not among those scored: {self.eligible_words}."
+        return self._answer("not_eligible", as_of, why=why)
 
-    def no_history(self) -> dict[str, Any]:
+    def no_history(self, as_of: int) -> dict[str, Any]:
         """Return the answer for somebody never seen: the base rate is the best guess."""
-        return self._answer("no_history", probability=self.base_rate)
+        return self._answer("no_history", as_of, probability=self.base_rate)
 
-    def scored(self, vectors: Sequence[Floats], factors: int) -> list[dict[str, Any]]:
-        """Return the answers for people with these vectors, in order."""
+    def scored(
+        self, vectors: Sequence[Floats], moments: Sequence[int], factors: int
+    ) -> list[dict[str, Any]]:
+        """Return the answers for people with these vectors, each at a moment of its own."""
         matrix = np.stack(vectors)
         found = self.bundle.score(matrix)
         reasons = self._reasons(matrix, factors)
         return [
             self._answer(
                 "scored",
+                moments[row],
                 probability=float(found.probability[row]),
                 score=float(found.score[row]),
                 percentile=int(found.percentile[row]),
@@ -128,7 +137,7 @@ class ServedGoal:
         found = explain(contributions, matrix, self.bundle.features, factors)
         return [found.of(row) for row in range(len(matrix))]
 
-    def _answer(self, status: str, **known: Any) -> dict[str, Any]:
+    def _answer(self, status: str, as_of: int, **known: Any) -> dict[str, Any]:
         return {
             "goal": self.name,
             "kind": self.kind,
@@ -141,21 +150,58 @@ class ServedGoal:
             "bucket": known.get("bucket"),
             "factors": known.get("factors", []),
             "model_version": self.model_version,
-            "as_of": format_instant(self.as_of),
-            "expires_at": format_instant(self.expires_at),
+            "as_of": format_instant(as_of),
+            "expires_at": format_instant(as_of + self.life),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Person:
+    """Who is asked about, as found at one moment: the vectors of the goals they are eligible for.
+
+    `known`: somebody is named. `seen`: a run knew them, or they did something since.
+    """
+
+    asked: Asked
+    profile: ProfileRecord | None
+    as_of: int
+    vectors: Mapping[str, Floats]
+    known: bool
+    seen: bool
+
+    def unscored(self, goal: ServedGoal) -> dict[str, Any]:
+        """Return the answer where there is no vector."""
+        return goal.not_eligible(self.as_of) if self.seen else goal.no_history(self.as_of)
+
+    def body(self, scores: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is told of the person."""
+        profile = self.profile
+        newcomer = self.asked.identity if self.seen else None
+        return {
+            "identity": self.asked.said,
+            "profile_id": profile.profile_id if profile else newcomer,
+            "known": self.known,
+            "segments": [each["segment"] for each in profile.segments] if profile else [],
+            "scores": scores,
         }
 
 
 class Scorer:
     """Answers about people from one generation. May be called from several threads."""
 
-    def __init__(self, run_id: str, online: OnlineStore, goals: Iterable[ServedGoal]) -> None:
+    def __init__(
+        self, run_id: str, online: OnlineStore, goals: Iterable[ServedGoal], folder: Path
+    ) -> None:
+        """`folder` is where recent events may grow."""
         self.run_id = run_id
         self.online = online
         self.goals = {goal.name: goal for goal in goals}
         self.as_of = int(online.meta["as_of"])
         self.erasures = int(online.meta.get("erasures", 0))
         """How many erasures this generation was made after."""
+        columns = {goal.name: goal.bundle.names for goal in self.goals.values()}
+        self.live = LiveGoals(online.meta, columns)
+        self.recent: Recent = LmdbRecent(folder, self.live.read)
 
     @classmethod
     def load(cls, store: Store, manifest: Manifest) -> Scorer:
@@ -171,7 +217,7 @@ class Scorer:
         online = LmdbStore(store.folder("online", manifest.tables["online"]))
         facts, as_of = online.meta["goals"], int(online.meta["as_of"])
         goals = [ServedGoal.load(store, name, as_of, facts[name]) for name in facts]
-        scorer = cls(manifest.run_id, online, goals)
+        scorer = cls(manifest.run_id, online, goals, store.root / "recent")
         scorer.warm_up()
         return scorer
 
@@ -180,7 +226,7 @@ class Scorer:
         for goal in self.goals.values():
             stored = self.online.sample(goal.name)
             empty = np.full(len(goal.bundle.names), np.nan)
-            goal.scored([empty if stored is None else stored], factors=1)
+            goal.scored([empty if stored is None else stored], [self.as_of], factors=1)
 
     def score(
         self, identity: str, goals: Sequence[str] | None = None, factors: int = 0
@@ -189,31 +235,35 @@ class Scorer:
         return self.answer([Asked(identity, identity)], goals, factors)[0].body
 
     def answer(
-        self, asked: Sequence[Asked], goals: Sequence[str] | None = None, factors: int = 0
+        self,
+        asked: Sequence[Asked],
+        goals: Sequence[str] | None = None,
+        factors: int = 0,
+        events: Sequence[LiveEvent] = (),
     ) -> list[Answer]:
         """Return what is known of each person, in order; the same bits one by one or together.
 
-        `goals` None means all; `factors` is the number of reasons wanted, 0 to 10. Raises
-        `UnknownGoal`.
+        `goals` None means all; `factors` is the number of reasons wanted, 0 to 10. `events` are of
+        everyone asked about, for these answers alone. Raises `UnknownGoal`.
         """
         chosen = self._chosen(goals)
-        profiles = [self._find(each.identity) for each in asked]
-        vectors = [self._vectors(profile, chosen) for profile in profiles]
-        scored = {goal.name: _scored(goal, vectors, factors) for goal in chosen}
+        people = [self._person(each, [*chosen], events) for each in asked]
+        scored = {name: _scored(goal, people, factors) for name, goal in chosen.items()}
         answers = []
-        for place, (each, profile) in enumerate(zip(asked, profiles, strict=True)):
+        for place, person in enumerate(people):
             scores = {
-                goal.name: scored[goal.name].get(place) or _unscored(goal, profile)
-                for goal in chosen
+                name: scored[name].get(place) or person.unscored(goal)
+                for name, goal in chosen.items()
             }
-            answers.append(Answer(each, _body(each, profile, scores), vectors[place]))
+            answers.append(Answer(person.asked, person.body(scores), person.vectors))
         return answers
 
     def profile(self, identity: str | None) -> ProfileRecord | None:
         """Return the profile that holds an identity, or None."""
-        return self._find(identity)
+        profile_id = self.online.profile_id_of(identity) if identity is not None else None
+        return self.online.profile(profile_id) if profile_id is not None else None
 
-    def _chosen(self, names: Sequence[str] | None) -> list[ServedGoal]:
+    def _chosen(self, names: Sequence[str] | None) -> dict[str, ServedGoal]:
         for name in names or ():
             if name not in self.goals:
                 raise UnknownGoal(
@@ -221,41 +271,48 @@ class Scorer:
                     hint=did_you_mean(name[:60], self.goals),
                     known=sorted(self.goals),
                 )
-        return [self.goals[name] for name in dict.fromkeys(self.goals if names is None else names)]
+        return self.goals if names is None else {name: self.goals[name] for name in names}
 
-    def _find(self, identity: str | None) -> ProfileRecord | None:
-        profile_id = self.online.profile_id_of(identity) if identity is not None else None
-        return self.online.profile(profile_id) if profile_id is not None else None
+    def _person(self, asked: Asked, goals: list[str], events: Sequence[LiveEvent]) -> _Person:
+        profile = self.profile(asked.identity)
+        identities = _identities(asked, profile)
+        arrived = self.recent.of(identities)
+        ids = {each.id for each in arrived}
+        arrived += [self.live.read(event) for event in events if event.id not in ids]
+        history = self._history(profile, identities) if arrived else None
+        if history is None:
+            vectors = self._vectors(profile, goals)
+            known = profile is not None and profile.known
+            return _Person(asked, profile, self.as_of, vectors, known, profile is not None)
+        as_of = self.live.moment(arrived)
+        vectors = self.live.vectors(history, arrived, as_of, goals)
+        known = profile.known if profile else self.live.names_somebody(identities)
+        return _Person(asked, profile, as_of, vectors, known, seen=True)
 
-    def _vectors(
-        self, profile: ProfileRecord | None, goals: Sequence[ServedGoal]
-    ) -> dict[str, Floats]:
+    def _history(self, profile: ProfileRecord | None, identities: Sequence[str]) -> History | None:
+        if profile is None:
+            return self.live.newcomer(identities)
+        return self.online.history(profile.profile_id)
+
+    def _vectors(self, profile: ProfileRecord | None, goals: Sequence[str]) -> dict[str, Floats]:
         if profile is None:
             return {}
-        found = {goal.name: self.online.vector(profile.profile_id, goal.name) for goal in goals}
+        found = {name: self.online.vector(profile.profile_id, name) for name in goals}
         return {name: vector for name, vector in found.items() if vector is not None}
 
 
-def _scored(
-    goal: ServedGoal, vectors: Sequence[Mapping[str, Floats]], factors: int
-) -> dict[int, dict[str, Any]]:
-    """Return the scores of one goal by place; places without a vector are left out."""
-    places = [place for place, found in enumerate(vectors) if goal.name in found]
+def _identities(asked: Asked, profile: ProfileRecord | None) -> Sequence[str]:
+    """Return the identities of the person asked about: whose events are theirs."""
+    if profile is not None:
+        return profile.identities
+    return [asked.identity] if asked.identity is not None else []
+
+
+def _scored(goal: ServedGoal, people: Sequence[_Person], factors: int) -> dict[int, dict[str, Any]]:
+    """Return the scores of one goal by place; people without a vector are left out."""
+    places = [place for place, person in enumerate(people) if goal.name in person.vectors]
     if not places:
         return {}
-    scores = goal.scored([vectors[place][goal.name] for place in places], factors)
-    return dict(zip(places, scores, strict=True))
-
-
-def _unscored(goal: ServedGoal, profile: ProfileRecord | None) -> dict[str, Any]:
-    return goal.no_history() if profile is None else goal.not_eligible()
-
-
-def _body(asked: Asked, profile: ProfileRecord | None, scores: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "identity": asked.said,
-        "profile_id": profile.profile_id if profile else None,
-        "known": bool(profile and profile.known),
-        "segments": [each["segment"] for each in profile.segments] if profile else [],
-        "scores": scores,
-    }
+    vectors = [people[place].vectors[goal.name] for place in places]
+    moments = [people[place].as_of for place in places]
+    return dict(zip(places, goal.scored(vectors, moments, factors), strict=True))

@@ -7,13 +7,14 @@ the hour on the clock of the project's time zone. The two agree to the bit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
 import numpy as np
+import orjson
 
 from features import time
 from features.behavior.history import Column, Events, Numbers, Texts
@@ -39,6 +40,16 @@ class Arrived(NamedTuple):
     local_day: int
     local_hour: int
     attributes: Mapping[str, int | str]
+
+
+def to_bytes(event: Arrived) -> bytes:
+    """Return an event as an online store keeps it."""
+    return orjson.dumps(tuple(event))
+
+
+def from_bytes(raws: Sequence[bytes]) -> list[Arrived]:
+    """Return the events that `to_bytes` made bytes of, in order."""
+    return [Arrived(*each) for each in orjson.loads(b"[" + b",".join(raws) + b"]")]
 
 
 def units_of(text: str) -> int | None:

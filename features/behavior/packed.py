@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +24,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from features.behavior.definitions import Definition, OfSessions
 from features.behavior.history import Column, Events, History, Numbers, Texts
+from features.conditions import Condition, uses
 from features.errors import StoreError
 
 VERSION = 1
@@ -61,6 +63,27 @@ class Wanted:
 
     events: Mapping[str, frozenset[str]] = field(default_factory=dict)
     attributes: frozenset[str] = frozenset()
+
+    @classmethod
+    def by(cls, definitions: Iterable[Definition], conditions: Iterable[Condition]) -> Wanted:
+        """Return what definitions and conditions read."""
+        events: dict[str, set[str]] = {}
+        attributes = set[str]()
+        for each in definitions:
+            attribute = getattr(each, "attribute", None)
+            if (event := getattr(each, "event", None)) is not None:
+                events.setdefault(event, set()).update([attribute] if attribute else [])
+            elif isinstance(each, OfSessions):
+                events |= {event: events.get(event, set()) for event in each.events}
+            elif attribute is not None:
+                attributes.add(attribute)
+        for used in map(uses, conditions):
+            attributes |= used.attributes
+            events |= {event: events.get(event, set()) for event in used.events}
+            for event, name in used.event_attributes:
+                events[event].add(name)
+        kept = {event: frozenset(names) for event, names in sorted(events.items())}
+        return cls(kept, frozenset(attributes))
 
     def of(self, history: History) -> History:
         """Return the history without what nobody asks for.

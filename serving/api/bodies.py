@@ -20,6 +20,8 @@ from serving.api.errors import (
     UnsupportedMediaType,
 )
 from serving.api.identities import in_body
+from serving.journal.errors import RefusedEvent
+from serving.journal.event import Allowed, LiveEvent, read_event
 from serving.scorer import MOST_FACTORS, Asked
 
 
@@ -30,6 +32,11 @@ class Question:
     asked: tuple[Asked, ...]
     goals: tuple[str, ...] | None
     factors: int
+    events: tuple[LiveEvent, ...] = ()
+
+
+MOST_TOLD = 100
+"""Events that one question may tell."""
 
 
 async def read_object(request: Request, most_bytes: int) -> dict[str, Any]:
@@ -56,12 +63,13 @@ async def read_object(request: Request, most_bytes: int) -> dict[str, Any]:
     return body
 
 
-def one(body: dict[str, Any], project: Project) -> Question:
-    """Read the body of `POST /score`; raises what is wrong with it."""
-    _check_keys(body, ("identity", "goals", "factors"))
+def one(body: dict[str, Any], allowed: Allowed, now: int) -> Question:
+    """Read the body of `POST /score` that came at `now` (microseconds); raises what is wrong."""
+    _check_keys(body, ("identity", "goals", "factors", "events"))
     identity = _text("identity", _required(body, "identity"))
-    asked = in_body(identity, project.identity, "identity")
-    return Question((asked,), _goals(body), _factors(body))
+    asked = in_body(identity, allowed.identity, "identity")
+    events = _events(body.get("events"), identity, allowed, now)
+    return Question((asked,), _goals(body), _factors(body), events)
 
 
 def many(body: dict[str, Any], project: Project) -> Question:
@@ -150,6 +158,40 @@ def _factors(body: dict[str, Any]) -> int:
             key="factors",
         )
     return factors
+
+
+def _events(said: Any, identity: str, allowed: Allowed, now: int) -> tuple[LiveEvent, ...]:
+    """Read events not sent yet; one that names nobody is of the identity asked about."""
+    if said is None:
+        return ()
+    if not isinstance(said, list):
+        raise InvalidValue(
+            f"events is {_kind(said)}, expected a list of events.",
+            hint="Send a list.",
+            key="events",
+        )
+    if len(said) > MOST_TOLD:
+        raise InvalidValue(
+            f"events holds {len(said):,}, at most {MOST_TOLD} are allowed in one question.",
+            hint="Send events by POST /events; they count from then on.",
+            key="events",
+        )
+    namespace, _, value = identity.partition(":")
+    return tuple(
+        _event({"identities": {namespace: value}} | each if isinstance(each, dict) else each,
+               place, allowed, now)
+        for place, each in enumerate(said)
+    )  # fmt: skip
+
+
+def _event(said: Any, place: int, allowed: Allowed, now: int) -> LiveEvent:
+    try:
+        return read_event(said, allowed, now)
+    except RefusedEvent as error:
+        within = error.details.get("place")
+        error.details["place"] = f"events[{place}]" + (f".{within}" if within else "")
+        error.message = f"events[{place}]: {error.message}"
+        raise
 
 
 def _text(place: str, value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from features.settings import Project
+from serving.api.bodies import MOST_TOLD
 from serving.api.events import MOST_EVENTS
 from serving.api.identities import LONGEST
 from serving.journal.event import LONGEST_NAME
@@ -36,7 +37,9 @@ def document(project: Project) -> Schema:
         "info": {"title": f"Likelier: {project.project}", "version": "1"},
         "paths": {
             "/score": {
-                "post": _question("Scores of one person", {"identity": _IDENTITY}, "Scores")
+                "post": _question(
+                    "Scores of one person", {"identity": _IDENTITY}, "Scores", {"events": _told()}
+                )
             },
             "/score/batch": {
                 "post": _question(
@@ -55,10 +58,10 @@ def document(project: Project) -> Schema:
     }
 
 
-def _question(summary: str, who: Schema, answer: str) -> Schema:
+def _question(summary: str, who: Schema, answer: str, more: Schema | None = None) -> Schema:
     body = {
         "type": "object",
-        "properties": who | {"goals": _GOALS, "factors": _FACTORS},
+        "properties": who | {"goals": _GOALS, "factors": _FACTORS} | (more or {}),
         "required": list(who),
         "additionalProperties": False,
     }
@@ -109,6 +112,16 @@ def _event() -> Schema:
         "properties": properties,
         "required": ["id", "type", "identities"],
         "additionalProperties": False,
+    }
+
+
+def _told() -> Schema:
+    return {
+        "type": "array",
+        "maxItems": MOST_TOLD,
+        "items": _event() | {"required": ["id", "type"]},
+        "description": "Of this person, not sent yet: they count for this answer alone. Of the "
+        "identity asked about by default.",
     }
 
 

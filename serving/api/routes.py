@@ -69,7 +69,8 @@ class Api:
     async def score(self, request: Request) -> Response:
         """`POST /score`: the scores of one person."""
         body = await bodies.read_object(request, self.project.serving.max_body_bytes)
-        return JsonResponse((await self._answers(bodies.one(body, self.project)))[0].body)
+        question = bodies.one(body, self.allowed, time.time_ns() // 1_000)
+        return JsonResponse((await self._answers(question))[0].body)
 
     async def score_batch(self, request: Request) -> Response:
         """`POST /score/batch`: the scores of several people, in the order asked."""
@@ -118,7 +119,7 @@ class Api:
     async def _answers(self, question: bodies.Question) -> list[Answer]:
         scorer = self.generations.current()
         asked = tuple(self.generations.known(each, scorer) for each in question.asked)
-        work = (asked, question.goals, question.factors)
+        work = (asked, question.goals, question.factors, question.events)
         if len(question.asked) > MOST_INLINE:
             answers = await run_in_threadpool(scorer.answer, *work)
         else:

@@ -1,19 +1,23 @@
 """The online store: what a run publishes for answering about one person at a time.
 
-One generation is immutable. It holds every profile, the identities that lead to it, and for each
-goal the feature vector of every person who was eligible.
+One generation is immutable. It holds every profile, the identities that lead to it, for each goal
+the feature vector of every person who was eligible, and of every person the events that features
+are made of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.behavior.arriving import Arrived
+from features.behavior.history import History
 from features.errors import StoreError
+from serving.journal.event import LiveEvent
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +54,7 @@ class OnlineStore(Protocol):
 
     @property
     def meta(self) -> Mapping[str, Any]:
-        """The facts of the generation: `{"project", "as_of", "goals": {goal: {...}}}`."""
+        """The facts of the generation: `{"project", "as_of", "goals": {goal: {...}}, "live"}`."""
 
     def profile_id_of(self, identity: str) -> str | None:
         """Return the profile that holds an identity (`namespace:value`), or None."""
@@ -61,8 +65,28 @@ class OnlineStore(Protocol):
     def vector(self, profile_id: str, goal: str) -> Floats | None:
         """Return the features (n,) of a person eligible for `goal`, NaN = null; None otherwise."""
 
+    def history(self, profile_id: str) -> History | None:
+        """Return what live features of a person are made of; None where it is not kept.
+
+        All events of the person's identities that features or conditions of goals read, known at
+        the generation's as_of or not. Raises `BrokenHistory`.
+        """
+
     def sample(self, goal: str) -> Floats | None:
         """Return any one vector of `goal`, or None when nobody was eligible."""
 
     def close(self) -> None:
         """Let go of the generation; reading after it is an error."""
+
+
+class Recent(Protocol):
+    """The events received since a generation was made. May be called from several threads.
+
+    A view of the journal, and no more lasting than its generation.
+    """
+
+    def add(self, events: Sequence[LiveEvent]) -> None:
+        """Take in events, each under its primary identity; one of a known id changes nothing."""
+
+    def of(self, identities: Sequence[str]) -> list[Arrived]:
+        """Return the events under these identities, each once."""

@@ -1,8 +1,8 @@
 """The online store in LMDB: the only importer of lmdb.
 
 Tables of one environment: `meta`, `identities` (identity -> profile_id), `profiles` (profile_id ->
-JSON) and `vectors:GOAL` (profile_id -> float64, little endian). A generation is written once, into
-an empty folder, and then only read, so readers need no locks.
+JSON), `histories` (profile_id -> packed) and `vectors:GOAL` (profile_id -> float64, little endian).
+A generation is written once, into an empty folder, and then only read, so readers need no locks.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ import lmdb
 import numpy as np
 import orjson
 
+from features.behavior.history import History
+from features.behavior.packed import unpack
 from features.errors import did_you_mean
 from serving.online import Floats, OnlineStoreError, ProfileRecord
 
-FORMAT = 2
+FORMAT = 3
 LONGEST_KEY = 511
 FIRST_MAP_BYTES = 64 * 2**20
 ROWS_A_COMMIT = 20_000
 DATA_FILE = "data.mdb"
+PEOPLE = ("identities", "profiles", "histories")
 
 Pair = tuple[bytes, bytes]
 Row = TypeVar("Row")
@@ -49,24 +52,26 @@ def write_generation(
     meta: Mapping[str, Any],
     profiles: Iterable[ProfileRecord],
     vectors: Iterable[tuple[str, str, Floats]],
+    histories: Iterable[tuple[str, bytes]] = (),
     map_bytes: int = FIRST_MAP_BYTES,
 ) -> None:
     """Write one generation into `folder`, which exists and holds none.
 
-    `vectors` are (goal, profile_id, features) with as many features for every person of a goal.
+    `vectors` are (goal, profile_id, features) with as many features for every person of a goal,
+    `histories` (profile_id, packed).
     Rows may come in any order; key order is quickest. The map starts at
     `map_bytes` and doubles when it is full. Raises `OnlineStoreError` when an identity
     or a profile comes twice, or when vectors of one goal differ in length.
     """
     goals = list(meta["goals"])
-    writer = _Writer(
-        folder, ["meta", "identities", "profiles", *map(_vectors_of, goals)], map_bytes
-    )
+    writer = _Writer(folder, ["meta", *PEOPLE, *map(_vectors_of, goals)], map_bytes)
     try:
         writer.put("meta", [(b"meta", orjson.dumps({"format": FORMAT, **meta}))])
         for chunk in _chunks(profiles):
             writer.put("profiles", [_profile_pair(record) for record in chunk])
             writer.put("identities", [pair for record in chunk for pair in _pointers(record)])
+        for packed in _chunks(histories):
+            writer.put("histories", [(key_of(who), raw) for who, raw in packed])
         widths: dict[str, int] = {}
         for rows in _chunks(vectors):
             for goal, pairs in _by_goal(rows, goals, widths).items():
@@ -88,7 +93,7 @@ class LmdbStore:
         self._finish = weakref.finalize(self, _release, path)
         try:
             self.meta: Mapping[str, Any] = self._read_meta(path)
-            names = ["identities", "profiles", *map(_vectors_of, self.meta["goals"])]
+            names = [*PEOPLE, *map(_vectors_of, self.meta["goals"])]
             self._tables = {name: self._table(name) for name in names}
         except (lmdb.Error, KeyError, ValueError) as error:
             self.close()
@@ -112,6 +117,11 @@ class LmdbStore:
         """Return the features (n,) of a person eligible for `goal`, NaN = null; None otherwise."""
         found = self._get(_vectors_of(goal), profile_id)
         return _floats(found) if found is not None else None
+
+    def history(self, profile_id: str) -> History | None:
+        """Return what live features of a person are made of; None where it is not kept."""
+        found = self._get("histories", profile_id)
+        return unpack(found) if found is not None else None
 
     def sample(self, goal: str) -> Floats | None:
         """Return any one vector of `goal`, or None when nobody was eligible."""

@@ -25,7 +25,7 @@ WALLS = {
     "mlflow": ("training/registry.py", "training/pyfunc_model.py"),
     "matplotlib": ("training/pictures.py",),
     "bentoml": ("serving/service.py",),
-    "lmdb": ("serving/online/lmdb.py",),
+    "lmdb": ("serving/online/lmdb.py", "serving/online/lmdb_recent.py"),
 }
 """The only files that may import each vendor."""
 

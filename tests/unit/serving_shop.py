@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.behavior.catalogue import to_json
 from features.behavior.definitions import Count, DaysSince
+from features.behavior.history import Events, History
+from features.behavior.packed import pack
 from features.project_file import load
 from features.settings import Project
 from features.store import Manifest, Store
@@ -41,11 +44,21 @@ goals:
   - {name: buys, kind: conversion, outcome: any(purchase), outcome_window: 7d}
 """
 AS_OF = parse_instant("2011-10-01")
-FEATURES = (
-    Count("purchase", Window.parse("7d")).feature,
-    Count("purchase", Window.parse("30d")).feature,
-    DaysSince("purchase").feature,
+DEFINITIONS = (
+    Count("purchase", Window.parse("7d")),
+    Count("purchase", Window.parse("30d")),
+    DaysSince("purchase"),
 )
+FEATURES = tuple(definition.feature for definition in DEFINITIONS)
+LIVE = {
+    "events": {"purchase": {"amount": "number"}, "visit": {}},
+    "attributes": {},
+    "identities": ["customer", "email", "cookie"],
+    "measures": [],
+    "naming": ["customer", "email"],
+    "time_zone": "UTC",
+    "kinds": {"amount": "number"},
+}
 ANN_EMAIL = hashlib.sha256(b"ann@mail.example").hexdigest()
 ANN = ProfileRecord(
     "customer:ann",
@@ -61,6 +74,21 @@ VISITOR = ProfileRecord("cookie:c2", False, ("cookie:c2",), {}, (), AS_OF - 5, A
 CROWD = [ProfileRecord(f"customer:{n}", True, (f"customer:{n}",)) for n in range(12)]
 PEOPLE = [ANN, VISITOR, *CROWD]
 """Ann is eligible for both goals, the visitor for none, the crowd for churn."""
+
+
+def purchases(*days_before: float) -> History:
+    """Return the history of somebody who bought so many days before the shop's as_of."""
+    times = np.array([AS_OF - round(days * MICROS_PER_DAY) for days in sorted(days_before)[::-1]])
+    local = (times // MICROS_PER_DAY).astype(np.int32), np.zeros(len(times), np.int8)
+    return History({"purchase": Events(times, times, *local)}, {}, {"customer": 1, "cookie": 2})
+
+
+HISTORIES = {
+    "customer:ann": purchases(3, 20),
+    "cookie:c2": History(identities={"cookie": 1}),
+    "customer:5": purchases(10),
+}
+"""The crowd's other histories are not kept, as if they were too long."""
 
 
 @cache
@@ -115,10 +143,13 @@ def meta(bundles: Iterable[Bundle], as_of: int = AS_OF) -> dict[str, Any]:
             "expires_at": as_of + 7 * MICROS_PER_DAY,
             "kind": each.kind,
             "basis": each.basis,
+            "definitions": [to_json(definition) for definition in DEFINITIONS],
+            "eligible": "any(purchase in last 365d)",
+            "excluded": [],
         }
         for each in bundles
     }
-    return {"project": "shop", "as_of": as_of, "goals": goals}
+    return {"project": "shop", "as_of": as_of, "goals": goals, "live": LIVE}
 
 
 def shop(folder: Path) -> Project:
@@ -143,7 +174,9 @@ def publish(
         each.save(store.root / "models" / each.goal / each.version)
     rows = ((goal, person, vector) for (goal, person), vector in vectors(seed).items())
     with store.writing("online", run_id) as (draft, _):
-        write_generation(draft, meta(bundles, as_of) | {"erasures": erasures}, people, rows)
+        facts = meta(bundles, as_of) | {"erasures": erasures}
+        packed = [(who, pack(history)) for who, history in HISTORIES.items()]
+        write_generation(draft, facts, people, rows, packed)
     models = {each.goal: each.version for each in bundles}
     store.publish(Manifest(run_id, as_of, {"online": run_id}, models))
     return store

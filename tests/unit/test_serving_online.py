@@ -141,5 +141,5 @@ def test_what_is_no_generation_is_refused(tmp_path):
 
 def test_an_older_form_is_refused(tmp_path):
     write_generation(tmp_path, META | {"format": 0}, [], [])
-    with pytest.raises(OnlineStoreError, match="not of format 2"):
+    with pytest.raises(OnlineStoreError, match="not of format 3"):
         LmdbStore(tmp_path)
