@@ -1,8 +1,11 @@
 """Following the store: which generation answers, and how a newer one takes its place.
 
-A thread looks at `CURRENT`. It loads a new run beside the one that serves, then rebinds one
-reference, so requests under way finish on the generation they began with. A run that cannot be
-loaded changes nothing; it is counted, logged, and tried again later.
+A thread looks at `CURRENT`. It loads a new run beside the one that serves, lets it catch up with
+the journal, then rebinds one reference, so requests under way finish on the generation they began
+with. A run that cannot be loaded changes nothing; it is counted, logged, and tried again later.
+
+No event is lost by a change: what was written to the journal before the lock is taken is read there
+by the new generation, and what is told after it, is told to the new one. What both see counts once.
 """
 
 from __future__ import annotations
@@ -10,16 +13,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from features.erasures import Erasures, ledger_state
 from features.errors import LikelierError
 from features.store import Store
+from serving.journal.event import LiveEvent
+from serving.journal.files import FOLDER, Position, read_from, read_past
 from serving.scorer import Asked, Scorer
 
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 0.25
 RETRY_SECONDS = 5.0
+EVENTS_AT_ONCE = 1_000
 
 
 class NothingPublished(LikelierError):
@@ -40,6 +48,7 @@ class Generations:
         self.loaded = 0
         self.failed = 0
         self._scorer: Scorer | None = None
+        self._telling = threading.Lock()
         self._erasures = Erasures()
         self._ledger: tuple[int, int] = (0, 0)
         self._refused: tuple[str, float] = ("", 0.0)
@@ -78,6 +87,12 @@ class Generations:
         """Who was erased, as far as this process has heard."""
         return self._erasures
 
+    def received(self, events: Sequence[LiveEvent]) -> None:
+        """Count these events, which are in the journal, from now on."""
+        with self._telling:
+            if self._scorer is not None:
+                self._scorer.recent.add(events)
+
     def start(self) -> None:
         """Load what is published now, then follow the store."""
         self.look()
@@ -99,7 +114,7 @@ class Generations:
         if not run_id or recently or (self._scorer and self._scorer.run_id == run_id):
             return
         try:
-            self._scorer = Scorer.load(self.store, self.store.manifest(run_id))
+            self._take_up(Scorer.load(self.store, self.store.manifest(run_id)))
         # Whatever is wrong with a new generation, the one that serves must go on.
         except Exception as error:
             self._refused = (run_id, time.monotonic())
@@ -108,6 +123,15 @@ class Generations:
         else:
             self.loaded += 1
             log.info("Serving run %s", run_id)
+
+    def _take_up(self, scorer: Scorer) -> None:
+        """Let a generation catch up with the journal, and answer from then on."""
+        folder = self.store.root / FOLDER
+        offsets: dict[str, int] = dict(scorer.online.meta.get("journal", {}))
+        told = _tell(scorer, read_from(folder, offsets, scorer.as_of), offsets)
+        with self._telling:
+            _tell(scorer, read_past(folder, told), told)
+            self._scorer = scorer
 
     def _read_erasures(self) -> None:
         ledger = ledger_state(self.store.root)
@@ -127,3 +151,15 @@ class Generations:
     def _follow(self) -> None:
         while not self._ending.wait(self._every):
             self.look()
+
+
+def _tell(
+    scorer: Scorer, events: Iterator[tuple[LiveEvent, Position]], offsets: Mapping[str, int]
+) -> dict[str, int]:
+    """Tell a generation of events in the journal; return how far each file was told."""
+    told = dict(offsets)
+    while some := list(islice(events, EVENTS_AT_ONCE)):
+        scorer.recent.add([event for event, _ in some])
+        for _, place in some:
+            told[place.file] = max(place.offset, told.get(place.file, 0))
+    return told

@@ -32,7 +32,7 @@ def create_app(project: Project, folder: Path) -> Starlette:
     generations = Generations(store)
     served = ServedLog(store.root / "served", project.serving.served_sample, project.training.seed)
     metrics = Metrics(generations, served)
-    journal = Journal(store.root / FOLDER)
+    journal = Journal(store.root / FOLDER, [generations.received])
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

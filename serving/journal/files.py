@@ -150,6 +150,32 @@ def read_from(
                 yield from _events(path, read, as_of)
 
 
+def read_past(folder: Path, offsets: Mapping[str, int]) -> Iterator[tuple[LiveEvent, Position]]:
+    """Yield the events past the `offsets` of each file, by file and place, and read no others."""
+    for path in sorted(folder.glob("*.jsonl")):
+        with contextlib.suppress(FileNotFoundError):
+            yield from _past(path, offsets.get(path.name, 0))
+
+
+def _past(path: Path, offset: int) -> Iterator[tuple[LiveEvent, Position]]:
+    with path.open("rb") as lines:
+        lines.seek(offset)
+        for line in lines:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            if (event := _event_of(path, offset, line)) is not None:
+                yield event, Position(path.name, offset)
+
+
+def _event_of(path: Path, offset: int, line: bytes) -> LiveEvent | None:
+    try:
+        return event_of(line)
+    except (ValueError, KeyError, TypeError):
+        log.error("%s holds no event before byte %d", path.name, offset)
+        return None
+
+
 def _all_known(path: Path, read: int, as_of: int) -> bool:
     """Say whether a file holds nothing but what was read and is known at `as_of`.
 
@@ -161,19 +187,9 @@ def _all_known(path: Path, read: int, as_of: int) -> bool:
 
 
 def _events(path: Path, read: int, as_of: int) -> Iterator[tuple[LiveEvent, Position]]:
-    offset = 0
-    with path.open("rb") as lines:
-        for line in lines:
-            if not line.endswith(b"\n"):
-                return
-            offset += len(line)
-            try:
-                event = event_of(line)
-            except (ValueError, KeyError, TypeError):
-                log.error("%s holds no event before byte %d", path.name, offset)
-                continue
-            if offset > read or not time.known_before(event.known_at, as_of):
-                yield event, Position(path.name, offset)
+    for event, place in _past(path, 0):
+        if place.offset > read or not time.known_before(event.known_at, as_of):
+            yield event, place
 
 
 def _write(file: int, content: bytes) -> None:

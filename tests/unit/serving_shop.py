@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -166,6 +166,7 @@ def publish(
     people: Iterable[ProfileRecord] = PEOPLE,
     seed: int = 0,
     erasures: int = 0,
+    journal: Mapping[str, int] | None = None,
 ) -> Store:
     """Publish one run: bundles, an online store, and the pointer to them."""
     store = Store(folder / ".likelier")
@@ -174,7 +175,7 @@ def publish(
         each.save(store.root / "models" / each.goal / each.version)
     rows = ((goal, person, vector) for (goal, person), vector in vectors(seed).items())
     with store.writing("online", run_id) as (draft, _):
-        facts = meta(bundles, as_of) | {"erasures": erasures}
+        facts = meta(bundles, as_of) | {"erasures": erasures, "journal": journal or {}}
         packed = [(who, pack(history)) for who, history in HISTORIES.items()]
         write_generation(draft, facts, people, rows, packed)
     models = {each.goal: each.version for each in bundles}
