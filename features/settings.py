@@ -47,7 +47,7 @@ class Source(Settings):
     """One source of rows; columns are mapped by SQL expressions over the source's columns."""
 
     name: Name
-    """Name of the source, unique in the project."""
+    """Name of the source, unique in the project. `journal` is that of [live events](events.md)."""
     kind: Literal["events", "records"]
     """`events`: things that happened. `records`: versions of what is said of a person."""
     path: Annotated[str, Field(min_length=1)]

@@ -16,6 +16,8 @@ from serving.journal.segment import from_segment, is_segment
 
 MOST_EVENTS = 1_000
 """Events that one request may hold."""
+MOST_TYPES = 1_000
+"""Event types that one process takes: every type makes features of its own."""
 MOST_SHOWN = 200
 """Characters of a refused event's id that are told again."""
 SEGMENT_KEYS = ("batch", "sentAt", "context", "integrations", "writeKey", "messageId", "timestamp")
@@ -26,6 +28,12 @@ class ErasedPerson(RefusedEvent):
     """An event of a person who was erased after it happened."""
 
     code = "erased_person"
+
+
+class TooManyTypes(RefusedEvent):
+    """An event of one type more than can be told apart: what differs each time is no type."""
+
+    code = "too_many_types"
 
 
 @dataclass
@@ -54,8 +62,12 @@ class Sent:
         return found + Counter(accepted=new, duplicate=len(self.events) - new)
 
 
-def read_events(body: dict[str, Any], allowed: Allowed, erased: Erasures, now: int) -> Sent:
+def read_events(
+    body: dict[str, Any], allowed: Allowed, erased: Erasures, types: set[str], now: int
+) -> Sent:
     """Read the body of `POST /events`, which arrived at `now` (microseconds).
+
+    `types` are the event types taken before, to which those of these events are added.
 
     One event, `{"events": […]}`, one call of Segment's, or `{"batch": […]}` of them. Raises
     `BatchTooLarge`, `InvalidValue` or `UnknownKey` where the body as a whole is wrong.
@@ -66,7 +78,9 @@ def read_events(body: dict[str, Any], allowed: Allowed, erased: Erasures, now: i
         try:
             said = from_segment(message, sent_at, allowed, now) if of_segment else message
             event = without_erased(read_event(said, allowed, now, ignored), erased)
-            if event is None:
+            if event is not None:
+                _count_type(event.event_type, types)
+            else:
                 raise ErasedPerson(
                     "The event is of a person who was erased since it happened.",
                     hint="Stop sending what was recorded before the erasure.",
@@ -78,6 +92,17 @@ def read_events(body: dict[str, Any], allowed: Allowed, erased: Erasures, now: i
             sent.events.append(event)
             sent.ignored += ignored
     return sent
+
+
+def _count_type(event_type: str, types: set[str]) -> None:
+    if event_type not in types and len(types) >= MOST_TYPES:
+        raise TooManyTypes(
+            f"There are {MOST_TYPES:,} event types already, and this is another.",
+            hint="Name what happened, such as 'product_viewed', and send what differs from event "
+            "to event as attributes.",
+            place="type",
+        )
+    types.add(event_type)
 
 
 def _messages(body: dict[str, Any]) -> Iterator[tuple[Any, bool, Any]]:

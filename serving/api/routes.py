@@ -49,6 +49,11 @@ class Api:
     journal: Journal
 
     @cached_property
+    def types(self) -> set[str]:
+        """The event types that this process has taken."""
+        return set()
+
+    @cached_property
     def allowed(self) -> Allowed:
         """What an event may say."""
         return Allowed.by(self.project)
@@ -82,7 +87,7 @@ class Api:
         """`POST /events`: take what happened; it is on disk when this answers."""
         body = await bodies.read_object(request, self.project.serving.max_body_bytes)
         now = time.time_ns() // 1_000
-        work = (body, self.allowed, self.generations.erased, now)
+        work = (body, self.allowed, self.generations.erased, self.types, now)
         listed = body.get("events", body.get("batch"))
         if isinstance(listed, list) and len(listed) > MOST_INLINE:
             sent = await run_in_threadpool(read_events, *work)

@@ -15,6 +15,7 @@ from features.erasures import record
 from features.project_file import parse
 from features.time import MICROS_PER_DAY, format_instant, parse_instant
 from serving.api import create_app
+from serving.api.events import MOST_TYPES
 from serving.journal.event import Allowed, LiveEvent, read_event
 from serving.journal.files import read_from
 from serving.journal.segment import from_segment
@@ -95,6 +96,16 @@ def test_a_wrong_event_keeps_back_no_other(client, folder):
     assert all(each["message"] and each["hint"] for each in answer["rejected"])
     assert answer["ignored"] == {}
     assert [event.id for event in journal(folder)] == ["1", "2"]
+
+
+def test_a_type_that_differs_each_time_is_refused_before_it_stops_a_run(client):
+    for batch in range(MOST_TYPES // 50):
+        names = [f"{batch * 50 + n}" for n in range(50)]
+        answer = send(client, *(EVENT | {"id": n, "type": f"viewed {n}"} for n in names))
+        assert answer["accepted"] == 50
+    answer = send(client, EVENT | {"id": "known", "type": "Viewed 7"}, EVENT)
+    assert answer["accepted"] == 1
+    assert [each["code"] for each in answer["rejected"]] == ["too_many_types"]
 
 
 def test_every_outcome_is_counted(client):
