@@ -38,6 +38,7 @@ def create_app(project: Project, folder: Path) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         generations.start()
         served.start()
+        journal.start()
         yield
         journal.stop()
         served.stop()

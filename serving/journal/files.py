@@ -102,7 +102,9 @@ class Writer:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _begin(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            flush_folder(self.folder.parent)
         how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._path = self.folder / f"{clock.time_ns() // 1_000}-{os.getpid()}.jsonl"
         self._descriptor = os.open(self._path, how, OPEN)
@@ -131,7 +133,21 @@ def seal(folder: Path) -> list[Path]:
 
 def files_in(folder: Path) -> list[Path]:
     """Return the files of the journal that hold something, sealed or not, the oldest first."""
-    return [path for path in sorted(folder.glob("*.jsonl")) if path.stat().st_size]
+    return [path for path in sorted(folder.glob("*.jsonl")) if _holds_something(path)]
+
+
+def newest_ids(folder: Path, most: int) -> list[str]:
+    """Return the ids of the newest events in `folder`, the newest first, at most so many.
+
+    Of processes that write at once the file begun last counts as the newest.
+    """
+    found: list[str] = []
+    for path in reversed(files_in(folder)):
+        if len(found) >= most:
+            break
+        with contextlib.suppress(FileNotFoundError):
+            found += [event.id for event, _ in _past(path, 0)][::-1]
+    return found[:most]
 
 
 def read_from(
@@ -190,6 +206,14 @@ def _events(path: Path, read: int, as_of: int) -> Iterator[tuple[LiveEvent, Posi
     for event, place in _past(path, 0):
         if place.offset > read or not time.known_before(event.known_at, as_of):
             yield event, place
+
+
+def _holds_something(path: Path) -> bool:
+    # An empty one may be taken away by whoever seals it.
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _write(file: int, content: bytes) -> None:

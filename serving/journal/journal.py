@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from serving.journal.event import LiveEvent, line_of
-from serving.journal.files import JournalUnavailable, Writer
+from serving.journal.files import JournalUnavailable, Writer, newest_ids
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ Listener = Callable[[Sequence[LiveEvent]], None]
 
 
 class Journal:
-    """The journal in `folder`, for one worker process. Call `stop` at the end.
+    """The journal in `folder`, for one worker process. Call `start` once, and `stop` at the end.
 
     `listeners` are told, in order, of events that are on disk, before those are acknowledged.
     """
@@ -43,6 +43,13 @@ class Journal:
         self._bytes = 0
         self._flushing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "journal")
+
+    def start(self) -> None:
+        """Know the ids that were taken last, by whichever process: senders try again after a kill.
+
+        Call it before the first `append`.
+        """
+        self._known = dict.fromkeys(reversed(newest_ids(self.folder, REMEMBERED)))
 
     async def append(self, events: Sequence[LiveEvent]) -> int:
         """Return how many of these events are new, once all are on disk.

@@ -82,6 +82,7 @@ class Sender:
                 assert response.status_code == 202, response.text
                 self.sent.update(new)
                 found = response.json()
+                self.answers["taken before"] += found["duplicates"]
                 assert found["accepted"] + found["duplicates"] == len(ids), found
                 self.answers["acknowledged"] += 1
                 self.acknowledged.update(ids)

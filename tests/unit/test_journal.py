@@ -16,7 +16,7 @@ from features.time import parse_instant
 from serving.journal import files
 from serving.journal.erasing import purge_journal
 from serving.journal.event import LiveEvent, event_of, line_of
-from serving.journal.files import JournalUnavailable, Writer, read_from, seal
+from serving.journal.files import JournalUnavailable, Writer, newest_ids, read_from, seal
 from serving.journal.journal import Journal
 
 NOW = parse_instant("2026-03-01T12:00:00Z")
@@ -76,6 +76,27 @@ def test_an_id_counts_once_in_a_request_and_after_it(tmp_path):
         return found
 
     assert (asyncio.run(taken()), ids(tmp_path)) == ([2, 1, 0], ["1", "2", "3"])
+
+
+def test_a_new_process_knows_what_was_taken_last(tmp_path):
+    async def taken() -> list[int]:
+        found = []
+        for _ in range(2):
+            journal = Journal(tmp_path)
+            journal.start()
+            found.append(await journal.append([event(1), event(2)]))
+            journal.stop()
+        return found
+
+    assert (asyncio.run(taken()), ids(tmp_path)) == ([2, 0], ["1", "2"])
+
+
+def test_the_newest_ids_are_looked_for_in_the_newest_files_first(tmp_path):
+    for number in range(3):
+        lines = line_of(event(f"{number}a")) + line_of(event(f"{number}b"))
+        (tmp_path / f"{number}-1.jsonl").write_bytes(lines)
+    assert newest_ids(tmp_path, 1) == ["2b"]
+    assert newest_ids(tmp_path, 3) == ["2b", "2a", "1b"]
 
 
 def test_whatever_queues_during_a_flush_goes_into_the_next(tmp_path):
