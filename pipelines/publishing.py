@@ -23,6 +23,7 @@ from features.behavior.scene import Log, People
 from features.conditions import uses, words
 from features.conditions.parts import to_parts
 from features.conditions.tree import AnyEvent, Condition, any_of
+from features.identity.live import components_at
 from features.settings import JOURNAL, KNOWN_TYPES
 from features.sources.unite import TABLE as UNITED
 from features.store import key_of
@@ -38,7 +39,7 @@ from serving.online.lmdb import LmdbStore, write_generation
 from training.goals import CompiledGoal
 
 ONLINE = "online"
-ONLINE_VERSION = 5
+ONLINE_VERSION = 6
 
 
 def write_online(
@@ -51,13 +52,17 @@ def write_online(
     )  # fmt: skip
     if not bench.due("export", ONLINE, key, "publishing the online store"):
         return key
+    everyone = unexpired(bench, People.everyone(bench.graph.at(plan.as_of)), plan.as_of)
+    log, wanted = _unreplayed(bench.log, plan.as_of), wanted_by(bench, shipped)
     with bench.store.writing(ONLINE, key) as (folder, facts):
         write_generation(
             folder,
             _meta(bench, plan, inputs, shipped),
             _records(bench, inputs, lists),
             _vectors(bench, shipped),
-            _histories(bench, plan, wanted_by(bench, shipped)),
+            _histories(bench, everyone, log, wanted),
+            _parts(bench, everyone, log, wanted, plan.as_of),
+            components_at(bench.graph, plan.as_of),
         )
         online = LmdbStore(folder)
         facts["parity"] = check_parity(online, *_sampled(bench, inputs, shipped))
@@ -121,6 +126,9 @@ def _live(bench: Bench, shipped: Mapping[str, Shipped]) -> dict[str, Any]:
         "identities": sorted(vocabulary.identities),
         "measures": [each.model_dump(mode="json", exclude_none=True) for each in measures],
         "naming": [each.name for each in namespaces if each.type in KNOWN_TYPES],
+        "linking": bench.workspace.project.identity.model_dump(
+            mode="json", include={"namespaces", "max_fan_out", "max_identities"}
+        ),
         "time_zone": vocabulary.time_zone,
         "kinds": {
             name.removeprefix("attr_"): "number" if schema[name].is_decimal() else "text"
@@ -154,11 +162,23 @@ def _unreplayed(log: Log, as_of: int) -> Log:
     return replace(log, events=events.filter((events.source != JOURNAL) | known))
 
 
-def _histories(bench: Bench, plan: Plan, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
-    everyone = People.everyone(bench.graph.at(plan.as_of))
-    people = unexpired(bench, everyone, plan.as_of)
-    raws = packed(bench.engine, _unreplayed(bench.log, plan.as_of), people, wanted)
+def _histories(
+    bench: Bench, people: People, log: Log, wanted: Wanted
+) -> Iterator[tuple[str, bytes]]:
+    raws = packed(bench.engine, log, people, wanted)
     for key, raw in zip(people.profile_key.tolist(), raws, strict=True):
+        if raw is not None:
+            yield bench.graph.identities[key], raw
+
+
+def _parts(
+    bench: Bench, people: People, log: Log, wanted: Wanted, as_of: int
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the history of every identity of people with several: a login may part them."""
+    several = np.bincount(people.member_row, minlength=len(people)) > 1
+    keys = people.member_key[several[people.member_row]]
+    alone = People(keys, np.full(len(keys), as_of), np.arange(len(keys)), keys)
+    for key, raw in zip(keys.tolist(), packed(bench.engine, log, alone, wanted), strict=True):
         if raw is not None:
             yield bench.graph.identities[key], raw
 

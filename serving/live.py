@@ -80,8 +80,9 @@ class LiveGoals:
     def read(self, event: LiveEvent) -> Arrived:
         """Return an event as this generation reads it."""
         return self.reader.read(
-            event.id, event.event_type, event.event_time, event.known_at, event.attributes
-        )
+            event.id, event.event_type, event.event_time, event.known_at, event.attributes,
+            event.identities,
+        )  # fmt: skip
 
     def moment(self, arrived: Iterable[Arrived]) -> int:
         """Return the as_of at which all events count: just after the newest became known.

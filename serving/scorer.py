@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from features.behavior.history import History
 from features.errors import LikelierError, StoreError, did_you_mean
 from features.store import Manifest, Store
 from features.time import format_instant
+from serving.finding import Finder, Found
 from serving.journal.event import LiveEvent
 from serving.live import LiveGoals
 from serving.online import Floats, OnlineStore, ProfileRecord, Recent
@@ -157,30 +157,25 @@ class ServedGoal:
 
 @dataclass(frozen=True, eq=False)
 class _Person:
-    """Who is asked about, as found at one moment: the vectors of the goals they are eligible for.
-
-    `known`: somebody is named. `seen`: a run knew them, or they did something since.
-    """
+    """Who is asked about at one moment, and the vectors of the goals they are eligible for."""
 
     asked: Asked
-    profile: ProfileRecord | None
-    as_of: int
+    found: Found
     vectors: Mapping[str, Floats]
-    known: bool
-    seen: bool
 
     def unscored(self, goal: ServedGoal) -> dict[str, Any]:
         """Return the answer where there is no vector."""
-        return goal.not_eligible(self.as_of) if self.seen else goal.no_history(self.as_of)
+        seen, as_of = self.found.profile_id is not None, self.found.as_of
+        return goal.not_eligible(as_of) if seen else goal.no_history(as_of)
 
     def body(self, scores: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is told of the person."""
-        profile = self.profile
-        newcomer = self.asked.identity if self.seen else None
+        profile = self.found.profile
         return {
             "identity": self.asked.said,
-            "profile_id": profile.profile_id if profile else newcomer,
-            "known": self.known,
+            "profile_id": self.found.profile_id,
+            "known": self.found.known,
+            "provisional": self.found.provisional,
             "segments": [each["segment"] for each in profile.segments] if profile else [],
             "scores": scores,
         }
@@ -202,6 +197,7 @@ class Scorer:
         columns = {goal.name: goal.bundle.names for goal in self.goals.values()}
         self.live = LiveGoals(online.meta, columns)
         self.recent: Recent = LmdbRecent(folder, self.live.read)
+        self.finder = Finder.of(online, self.recent, self.live)
 
     @classmethod
     def load(cls, store: Store, manifest: Manifest) -> Scorer:
@@ -260,8 +256,7 @@ class Scorer:
 
     def profile(self, identity: str | None) -> ProfileRecord | None:
         """Return the profile that holds an identity, or None."""
-        profile_id = self.online.profile_id_of(identity) if identity is not None else None
-        return self.online.profile(profile_id) if profile_id is not None else None
+        return self.finder.profile(identity)
 
     def _chosen(self, names: Sequence[str] | None) -> dict[str, ServedGoal]:
         for name in names or ():
@@ -274,25 +269,11 @@ class Scorer:
         return self.goals if names is None else {name: self.goals[name] for name in names}
 
     def _person(self, asked: Asked, goals: list[str], events: Sequence[LiveEvent]) -> _Person:
-        profile = self.profile(asked.identity)
-        identities = _identities(asked, profile)
-        arrived = self.recent.of(identities)
-        ids = {each.id for each in arrived}
-        arrived += [self.live.read(event) for event in events if event.id not in ids]
-        history = self._history(profile, identities) if arrived else None
-        if history is None:
-            vectors = self._vectors(profile, goals)
-            known = profile is not None and profile.known
-            return _Person(asked, profile, self.as_of, vectors, known, profile is not None)
-        as_of = self.live.moment(arrived)
-        vectors = self.live.vectors(history, arrived, as_of, goals)
-        known = profile.known if profile else self.live.names_somebody(identities)
-        return _Person(asked, profile, as_of, vectors, known, seen=True)
-
-    def _history(self, profile: ProfileRecord | None, identities: Sequence[str]) -> History | None:
-        if profile is None:
-            return self.live.newcomer(identities)
-        return self.online.history(profile.profile_id)
+        found = self.finder.find(asked.identity, events)
+        if found.history is None:
+            return _Person(asked, found, self._vectors(found.profile, goals))
+        vectors = self.live.vectors(found.history, found.arrived, found.as_of, goals)
+        return _Person(asked, found, vectors)
 
     def _vectors(self, profile: ProfileRecord | None, goals: Sequence[str]) -> dict[str, Floats]:
         if profile is None:
@@ -301,18 +282,11 @@ class Scorer:
         return {name: vector for name, vector in found.items() if vector is not None}
 
 
-def _identities(asked: Asked, profile: ProfileRecord | None) -> Sequence[str]:
-    """Return the identities of the person asked about: whose events are theirs."""
-    if profile is not None:
-        return profile.identities
-    return [asked.identity] if asked.identity is not None else []
-
-
 def _scored(goal: ServedGoal, people: Sequence[_Person], factors: int) -> dict[int, dict[str, Any]]:
     """Return the scores of one goal by place; people without a vector are left out."""
     places = [place for place, person in enumerate(people) if goal.name in person.vectors]
     if not places:
         return {}
     vectors = [people[place].vectors[goal.name] for place in places]
-    moments = [people[place].as_of for place in places]
+    moments = [people[place].found.as_of for place in places]
     return dict(zip(places, goal.scored(vectors, moments, factors), strict=True))

@@ -28,9 +28,10 @@ _UNIX_DAY = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 
 
 class Arrived(NamedTuple):
-    """One event: its id, type, times (microseconds), local clock, and what it states.
+    """One event: its id, type, times (microseconds), local clock, what it states, and of whom.
 
     `attributes`: numbers in 1/10000s, texts as they are; what is not stated is absent.
+    `identities`: `namespace:value`, the first of them the primary one.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Arrived(NamedTuple):
     local_day: int
     local_hour: int
     attributes: Mapping[str, int | str]
+    identities: tuple[str, ...] = ()
 
 
 def to_bytes(event: Arrived) -> bytes:
@@ -49,7 +51,8 @@ def to_bytes(event: Arrived) -> bytes:
 
 def from_bytes(raws: Sequence[bytes]) -> list[Arrived]:
     """Return the events that `to_bytes` made bytes of, in order."""
-    return [Arrived(*each) for each in orjson.loads(b"[" + b",".join(raws) + b"]")]
+    listed = orjson.loads(b"[" + b",".join(raws) + b"]")
+    return [Arrived._make([*each[:-1], tuple(each[-1])]) for each in listed]
 
 
 def units_of(text: str) -> int | None:
@@ -72,7 +75,13 @@ class Reader:
     time_zone: str
 
     def read(
-        self, id: str, event_type: str, event_time: int, known_at: int, stated: Mapping[str, str]
+        self,
+        id: str,
+        event_type: str,
+        event_time: int,
+        known_at: int,
+        stated: Mapping[str, str],
+        identities: Sequence[str] = (),
     ) -> Arrived:
         """Return one event; `stated` are its attributes as text, none of them empty."""
         names = self.wanted.events.get(event_type)
@@ -90,6 +99,7 @@ class Reader:
             local.toordinal() - _UNIX_DAY,
             local.hour,
             attributes,
+            tuple(identities),
         )
 
     def events(self, arrived: Iterable[Arrived]) -> dict[str, Events]:

@@ -81,11 +81,13 @@ class Sighting(Protocol):
 class Person:
     """Who an identity is: the anchor that names the profile, and all identities, leading first.
 
-    `provisional`: the next run may say otherwise.
+    `aliases`: those of them that are other spellings of others. `provisional`: the next run may say
+    otherwise.
     """
 
     profile_id: str
     identities: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
     provisional: bool = False
 
 
@@ -366,9 +368,9 @@ def _person(found: _Reached, members: set[str]) -> Person:
     anchor = min(
         members, key=lambda name: (ranks[_space(name)], found.first_seen[name], found.order(name))
     )
-    spelt = members.union(text for text, leads in found.leads.items() if leads in members)
-    listed = sorted(spelt, key=lambda name: (ranks[_space(name)], name))
-    return Person(anchor, tuple(listed), found.provisional)
+    aliases = sorted(text for text, leads in found.leads.items() if leads in members)
+    listed = sorted(members.union(aliases), key=lambda name: (ranks[_space(name)], name))
+    return Person(anchor, tuple(listed), tuple(aliases), found.provisional)
 
 
 def _space(name: str) -> str:

@@ -185,6 +185,7 @@ def _schemas() -> Schema:
             identity=text,
             profile_id=_or_null("string"),
             known=yes_no,
+            provisional=yes_no,
             segments=_list_of(text),
             scores={
                 "type": "object",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from features.behavior.arriving import Arrived
 from features.behavior.history import History
 from features.errors import StoreError
+from features.identity.live import Component
 from serving.journal.event import LiveEvent
 
 Floats = NDArray[np.float64]
@@ -72,6 +73,18 @@ class OnlineStore(Protocol):
         the generation's as_of or not. Raises `BrokenHistory`.
         """
 
+    def part(self, identity: str) -> History | None:
+        """Return what a person's history has of one identity; None where it is all of its person.
+
+        Attributes are those that the identity alone would have.
+        """
+
+    def component(self, identity: str) -> Component | None:
+        """Return whom links reach from an identity in any spelling; None where they reach nobody.
+
+        An identity on its own has none unless a rule or an override says something of it.
+        """
+
     def sample(self, goal: str) -> Floats | None:
         """Return any one vector of `goal`, or None when nobody was eligible."""
 
@@ -86,7 +99,7 @@ class Recent(Protocol):
     """
 
     def add(self, events: Sequence[LiveEvent]) -> None:
-        """Take in events, each under its primary identity; one of a known id changes nothing."""
+        """Take in events, each under all its identities; one of a known id changes nothing."""
 
     def of(self, identities: Sequence[str]) -> list[Arrived]:
         """Return the events under these identities, each once."""

@@ -1,8 +1,10 @@
 """The online store in LMDB: the only importer of lmdb.
 
 Tables of one environment: `meta`, `identities` (identity -> profile_id), `profiles` (profile_id ->
-JSON), `histories` (profile_id -> packed) and `vectors:GOAL` (profile_id -> float64, little endian).
-A generation is written once, into an empty folder, and then only read, so readers need no locks.
+JSON), `histories` (profile_id -> packed), `parts` (identity that is not all of its person ->
+packed), `components` (its first identity -> JSON), `reached` (identity -> the first of its
+component) and `vectors:GOAL` (profile_id -> float64, little endian). A generation is written once,
+into an empty folder, and then only read, so readers need no locks.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import hashlib
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, astuple, fields
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,14 +25,15 @@ import orjson
 from features.behavior.history import History
 from features.behavior.packed import unpack
 from features.errors import did_you_mean
+from features.identity.live import Component
 from serving.online import Floats, OnlineStoreError, ProfileRecord
 
-FORMAT = 3
+FORMAT = 4
 LONGEST_KEY = 511
 FIRST_MAP_BYTES = 64 * 2**20
 ROWS_A_COMMIT = 20_000
 DATA_FILE = "data.mdb"
-PEOPLE = ("identities", "profiles", "histories")
+PEOPLE = ("identities", "profiles", "histories", "parts", "components", "reached")
 
 Pair = tuple[bytes, bytes]
 Row = TypeVar("Row")
@@ -53,12 +56,14 @@ def write_generation(
     profiles: Iterable[ProfileRecord],
     vectors: Iterable[tuple[str, str, Floats]],
     histories: Iterable[tuple[str, bytes]] = (),
+    parts: Iterable[tuple[str, bytes]] = (),
+    components: Iterable[Component] = (),
     map_bytes: int = FIRST_MAP_BYTES,
 ) -> None:
     """Write one generation into `folder`, which exists and holds none.
 
     `vectors` are (goal, profile_id, features) with as many features for every person of a goal,
-    `histories` (profile_id, packed).
+    `histories` (profile_id, packed), `parts` (identity, packed).
     Rows may come in any order; key order is quickest. The map starts at
     `map_bytes` and doubles when it is full. Raises `OnlineStoreError` when an identity
     or a profile comes twice, or when vectors of one goal differ in length.
@@ -70,8 +75,12 @@ def write_generation(
         for chunk in _chunks(profiles):
             writer.put("profiles", [_profile_pair(record) for record in chunk])
             writer.put("identities", [pair for record in chunk for pair in _pointers(record)])
-        for packed in _chunks(histories):
-            writer.put("histories", [(key_of(who), raw) for who, raw in packed])
+        for table, packed in (("histories", histories), ("parts", parts)):
+            for some in _chunks(packed):
+                writer.put(table, [(key_of(who), raw) for who, raw in some])
+        for reached in _chunks(components):
+            writer.put("components", [_component_pair(each) for each in reached])
+            writer.put("reached", [pair for each in reached for pair in _reached(each)])
         widths: dict[str, int] = {}
         for rows in _chunks(vectors):
             for goal, pairs in _by_goal(rows, goals, widths).items():
@@ -122,6 +131,20 @@ class LmdbStore:
         """Return what live features of a person are made of; None where it is not kept."""
         found = self._get("histories", profile_id)
         return unpack(found) if found is not None else None
+
+    def part(self, identity: str) -> History | None:
+        """Return what a history has of one identity; None where it is all of its person."""
+        found = self._get("parts", identity)
+        return unpack(found) if found is not None else None
+
+    def component(self, identity: str) -> Component | None:
+        """Return whom links reach from an identity; None where they reach nobody."""
+        first = self._get("reached", identity)
+        if first is None:
+            return None
+        with self._environment.begin() as transaction:
+            found = transaction.get(first, db=self._tables["components"])
+        return _component(orjson.loads(found))
 
     def sample(self, goal: str) -> Floats | None:
         """Return any one vector of `goal`, or None when nobody was eligible."""
@@ -251,6 +274,26 @@ def _profile_pair(record: ProfileRecord) -> Pair:
 def _pointers(record: ProfileRecord) -> Iterator[Pair]:
     value = record.profile_id.encode()
     return ((key_of(identity), value) for identity in (*record.identities, *record.aliases))
+
+
+def _component(raw: list[Any]) -> Component:
+    """Return a component as it was written: JSON knows no tuples."""
+    names = [each.name for each in fields(Component)]
+    return Component(**{n: _as_tuple(value) for n, value in zip(names, raw, strict=True)})
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
+
+
+def _component_pair(component: Component) -> Pair:
+    return key_of(component.identities[0]), orjson.dumps(astuple(component))
+
+
+def _reached(component: Component) -> Iterator[Pair]:
+    first = key_of(component.identities[0])
+    aliases = (text for text, _ in component.aliases)
+    return ((key_of(identity), first) for identity in (*component.identities, *aliases))
 
 
 def _by_goal(

@@ -25,7 +25,7 @@ HALF = 16
 class LmdbRecent:
     """Recent events of one process. Satisfies `Recent`.
 
-    Keys are digests of the primary identity and of the id, so that the events of an identity lie
+    Keys are digests of an identity and of the id, so that the events of an identity lie
     side by side, each once.
     """
 
@@ -42,10 +42,12 @@ class LmdbRecent:
             shutil.rmtree(draft)
 
     def add(self, events: Sequence[LiveEvent]) -> None:
-        """Take in events, each under its primary identity; one of a known id changes nothing."""
+        """Take in events, each under all its identities; one of a known id changes nothing."""
+        read = [(event, to_bytes(self._read(event))) for event in events]
         pairs = [
-            (_digest(event.identities[0]) + _digest(event.id), to_bytes(self._read(event)))
-            for event in events
+            (_digest(identity) + _digest(event.id), raw)
+            for event, raw in read
+            for identity in event.identities
         ]
         with self._environment.begin(write=True) as transaction:
             transaction.cursor().putmulti(pairs, overwrite=False)

@@ -51,7 +51,7 @@ def happen(rng: random.Random, number: int, identity: str, now: int) -> LiveEven
 
 def as_row(event: LiveEvent) -> dict[str, Any]:
     """Return the row of the shop's own files that says what an event says."""
-    namespace, _, value = event.identities[0].partition(":")
+    who = dict(identity.split(":", 1) for identity in event.identities)
     numbers = {name: float(event.attributes[name]) for name in ("amount", "items")
                if name in event.attributes}  # fmt: skip
     return {
@@ -59,7 +59,7 @@ def as_row(event: LiveEvent) -> dict[str, Any]:
         "type": event.event_type,
         "ts": format_instant(event.event_time),
         "received_at": format_instant(event.received_at),
-        namespace: value,
+        **who,
         **event.attributes,
         **numbers,
     }
@@ -134,7 +134,7 @@ def test_events_in_the_question_count_as_in_a_fresh_run(a_copy: Path, scorer: Sc
     keys = sorted({key for row in rows for key in row} | {"customer", "cookie"})
     full = [{key: row.get(key) for key in keys} for row in rows]
     write_rows(a_copy / "data" / "events" / "events-2026-07.jsonl.gz", json.loads(json.dumps(full)))
-    batch = _fresh(a_copy, now + 1, scorer)
+    batch = fresh(a_copy, now + 1, scorer)
     compared = 0
     for who, vectors in live.items():
         for goal in GOALS:
@@ -155,7 +155,7 @@ def _owning(scorer: Scorer, who: str) -> list[str]:
     return [each for each in profile.identities if not each.startswith("email:")]
 
 
-def _fresh(folder: Path, as_of: int, scorer: Scorer) -> dict[str, dict[str, Any]]:
+def fresh(folder: Path, as_of: int, scorer: Scorer) -> dict[str, dict[str, Any]]:
     """Return the features of everyone eligible at `as_of` by what now is in the files."""
     workspace = Workspace.open(folder)
     found: dict[str, dict[str, Any]] = {}

@@ -16,6 +16,7 @@ from features.behavior.catalogue import to_json
 from features.behavior.definitions import Count, DaysSince
 from features.behavior.history import Events, History
 from features.behavior.packed import pack
+from features.identity.live import Component
 from features.project_file import load
 from features.settings import Project
 from features.store import Manifest, Store
@@ -56,6 +57,13 @@ LIVE = {
     "identities": ["customer", "email", "cookie"],
     "measures": [],
     "naming": ["customer", "email"],
+    "linking": {
+        "namespaces": [
+            {"name": "customer", "type": "person", "unique": True},
+            {"name": "email", "type": "email", "pii": True},
+            {"name": "cookie", "type": "cookie"},
+        ]
+    },
     "time_zone": "UTC",
     "kinds": {"amount": "number"},
 }
@@ -89,6 +97,14 @@ HISTORIES = {
     "customer:5": purchases(10),
 }
 """The crowd's other histories are not kept, as if they were too long."""
+PARTS = [("customer:ann", pack(purchases(3))), ("cookie:c1", pack(purchases(20)))]
+ANNS = Component(
+    identities=("customer:ann", f"email:{ANN_EMAIL}", "cookie:a/b?c d:e", "cookie:c1"),
+    first_seen=(AS_OF - 9, AS_OF - 9, AS_OF - 9, AS_OF - 9),
+    owns=(True, False, False, True),
+    links=tuple((0, other, AS_OF - 9, False) for other in (1, 2, 3)),
+)
+"""Ann's links: she bought 3 days ago as a customer, and 20 days ago with a cookie."""
 
 
 @cache
@@ -177,7 +193,7 @@ def publish(
     with store.writing("online", run_id) as (draft, _):
         facts = meta(bundles, as_of) | {"erasures": erasures, "journal": journal or {}}
         packed = [(who, pack(history)) for who, history in HISTORIES.items()]
-        write_generation(draft, facts, people, rows, packed)
+        write_generation(draft, facts, people, rows, packed, PARTS, [ANNS])
     models = {each.goal: each.version for each in bundles}
     store.publish(Manifest(run_id, as_of, {"online": run_id}, models))
     return store

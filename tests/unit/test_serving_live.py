@@ -201,3 +201,38 @@ def test_events_are_a_list_of_at_most_100(allowed, events):
     with pytest.raises(LikelierError, match=r"events (is|holds)") as refused:
         asked(allowed, events)
     assert (refused.value.code, refused.value.details["key"]) == ("invalid_value", "events")
+
+
+def login(id: str, *identities: str) -> LiveEvent:
+    return event(id, event_type="visit", identities=identities)
+
+
+@pytest.mark.parametrize("asked", ["cookie:new", "customer:ann", "cookie:c1"])
+def test_a_visitor_who_logs_in_is_who_they_say(scorer, asked):
+    """With what they did before as a visitor, and all that was known of their profile."""
+    scorer.recent.add([event("1", "cookie:new")])
+    assert told(scorer, "cookie:new")[1].tolist() == [1, 1, 1 / DAYS]
+    scorer.recent.add([login("2", "customer:ann", "cookie:new")])
+    (answer,) = scorer.answer([Asked(asked, asked)], ["churn"])
+    assert (answer.body["profile_id"], answer.body["known"]) == ("customer:ann", True)
+    assert answer.body["segments"] == ["win_back"]
+    assert answer.vectors["churn"].tolist() == [2, 3, 1 / DAYS]
+    assert not answer.body["provisional"]
+
+
+def test_a_cookie_goes_to_who_logged_in_last_with_what_was_done_there(scorer):
+    scorer.recent.add([login("1", "customer:5", "cookie:c1")])
+    (new,) = scorer.answer([Asked("x", "cookie:c1")], ["churn"])
+    (old,) = scorer.answer([Asked("x", "customer:ann")], ["churn"])
+    assert new.body["profile_id"] == "customer:5"
+    assert new.vectors["churn"][1] == 2
+    assert old.body["profile_id"] == "customer:ann"
+    assert old.vectors["churn"][1] == 1
+    assert {s["as_of"] for each in (new, old) for s in each.body["scores"].values()} == {
+        format_instant(NOW + 1)
+    }
+
+
+def test_a_login_that_says_nothing_new_of_somebody_else_changes_nothing(scorer):
+    scorer.recent.add([login("1", "customer:7", "cookie:other")])
+    assert told(scorer, "customer:ann")[0]["as_of"] == format_instant(AS_OF)

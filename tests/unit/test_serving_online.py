@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from serving.online import OnlineStoreError, ProfileRecord
 from serving.online.lmdb import LmdbStore, key_of, write_generation
-from tests.unit.serving_shop import ANN, PEOPLE, VISITOR, bundle, meta, vectors
+from tests.unit.serving_shop import ANN, ANNS, PARTS, PEOPLE, VISITOR, bundle, meta, vectors
 
 META = meta([bundle("churn"), bundle("buys")])
 
@@ -82,6 +83,18 @@ def test_a_full_map_grows_and_order_does_not_matter(tmp_path):
     assert store.profile_id_of("c:49999") == "c:49999"
 
 
+def test_components_are_found_by_any_of_their_identities_and_spellings(tmp_path):
+    spelt = replace(ANNS, aliases=(("cookie:C1", 3),), apart=(("customer:ann", "customer:bob"),))
+    write_generation(tmp_path, META, PEOPLE, [], [], PARTS, [spelt])
+    store = LmdbStore(tmp_path)
+    for identity in (*ANNS.identities, "cookie:C1"):
+        assert astuple(store.component(identity)) == astuple(spelt)
+    assert store.component("customer:bob") is None
+    assert store.part("customer:ann").events.keys() == {"purchase"}
+    assert store.part("cookie:c2") is None
+    store.close()
+
+
 def test_two_stores_of_one_folder_share_it_until_the_last_closes(tmp_path):
     write_generation(tmp_path, META, PEOPLE, [])
     first, second = LmdbStore(tmp_path), LmdbStore(tmp_path)
@@ -141,5 +154,5 @@ def test_what_is_no_generation_is_refused(tmp_path):
 
 def test_an_older_form_is_refused(tmp_path):
     write_generation(tmp_path, META | {"format": 0}, [], [])
-    with pytest.raises(OnlineStoreError, match="not of format 3"):
+    with pytest.raises(OnlineStoreError, match="not of format 4"):
         LmdbStore(tmp_path)
