@@ -93,6 +93,14 @@ def too_far_ahead(event_time: Any, received_at: Any) -> Any:
     return event_time >= received_at + MICROS_PER_DAY
 
 
+def carries_on(begun: Any, reached: Any) -> Any:
+    """Say whether what began at a moment carries on what was known until another: no day between.
+
+    Longer silence between the two is not that nothing happened: nobody was told.
+    """
+    return begun <= reached + MICROS_PER_DAY
+
+
 def before_erasure(event_time: Any, erased_at: Any) -> Any:
     """Say whether a row is of the time before an erasure, and so says nothing of the erased."""
     return event_time < erased_at

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from features import time
 from features.settings import JOURNAL, Project, Source
 from features.sources.files import SourceFile, digest, discover
 from pipelines.workspace import Workspace
@@ -36,12 +37,13 @@ def watermark(project: Project, facts: Mapping[str, Any], used: set[str], stated
     `stated` the attributes that they name.
 
     The journal holds nothing back: no events is what a quiet shop sends. It carries on for a source
-    of which every type that counts comes in live too: that is known as far as the newer of the two.
-    A sender's clock may be ahead, but nothing is known that is still to come.
+    of which every type that counts comes in live too, if that began before the source ended: that
+    is known as far as the newer of the two. A sender's clock may be ahead, but nothing is known
+    that is still to come.
     """
     events = {source: set(types) for source, types in facts["events"].items()}
     sent = events.get(JOURNAL, set())
-    reach = min(facts["newest"].get(JOURNAL, 0), clock.time_ns() // 1_000)
+    reach = _reach(facts)
     newest = []
     for source in (each for each in project.sources if each.name != JOURNAL):
         moment, types = facts["newest"][source.name], events[source.name]
@@ -49,5 +51,25 @@ def watermark(project: Project, facts: Mapping[str, Any], used: set[str], stated
         if stated & set(source.profile):
             newest.append(moment)
         elif asked:
-            newest.append(max(moment, reach) if asked <= sent else moment)
+            live = asked <= sent and time.carries_on(facts["live_since"], moment)
+            newest.append(max(moment, reach) if live else moment)
     return int(min(newest, default=reach))
+
+
+def waiting(facts: Mapping[str, Any], as_of: int) -> str:
+    """Say which live events the default as_of leaves to a later run; empty where it leaves none.
+
+    `facts` are those of the united tables.
+    """
+    reach = _reach(facts)
+    if time.known_before(reach, as_of):
+        return ""
+    return (
+        f"live events are known until {time.format_instant(reach)}, but as_of is "
+        f"{time.format_instant(as_of)}, until when all sources are: see docs/events.md"
+    )
+
+
+def _reach(facts: Mapping[str, Any]) -> int:
+    """Return the newest time known from the journal; 0 without one."""
+    return min(int(facts["newest"].get(JOURNAL, 0)), clock.time_ns() // 1_000)

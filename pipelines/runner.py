@@ -34,6 +34,7 @@ from pipelines.champions import Standing, champion_of, shipped, standing, standi
 from pipelines.erasing import clear_temporary, erased_from, finish
 from pipelines.expiring import expire, look_backs
 from pipelines.history import HISTORY, remember
+from pipelines.journalled import waiting
 from pipelines.learning import (
     TRAINED,
     Lesson,
@@ -356,7 +357,11 @@ class _Run:
         self.bench.say = lambda text: self.report(stage, text)
 
     def _as_of(self) -> int:
-        as_of = default_as_of(self.bench) if self.asked is None else self.asked
+        as_of = self.asked
+        if as_of is None:
+            as_of = default_as_of(self.bench)
+            if said := waiting(self.bench.store.facts(UNITED, self.bench.united), as_of):
+                self.bench.say(said)
         earliest = earliest_event(self.bench)
         if as_of <= earliest:
             raise NothingKnown(

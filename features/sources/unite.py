@@ -43,7 +43,7 @@ from features.sources.keys import TEXT, Keys, columns_in, links
 from features.sources.meaning import NUMBER
 from features.store import Store, key_of
 
-VERSION = 7
+VERSION = 8
 TABLE = "united"
 NAMES = ("events", "identity_index", "links", "appearances", "observations", "stated_rows",
          "consents", "contacts")  # fmt: skip
@@ -251,7 +251,16 @@ class _Union:
             for source, rows in zip(self.sources, self.rows, strict=True)
         }
         self.facts["accepted"] = counts
+        self.facts["live_since"] = self._live_since()
         self.engine.drop(*self.rows)
+
+    def _live_since(self) -> int | None:
+        """Return when the first event of the journal was known; None where it has none."""
+        for source, rows in zip(self.sources, self.rows, strict=True):
+            if source.name == JOURNAL:
+                first = self.engine.arrow(rows.known_at.min().as_table())[0][0].as_py()
+                return None if first is None else int(first)
+        return None
 
     def _write(self, name: str, table: ir.Table) -> None:
         self.engine.write(table, self.folder / f"{name}.parquet")

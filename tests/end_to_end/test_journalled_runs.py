@@ -151,18 +151,30 @@ def test_a_quiet_journal_does_not_hold_the_clock_back(mall):
 
 
 def test_what_comes_in_live_is_known_as_far_as_the_journal(mall):
-    take(mall, visit("a"), visit("b", type="purchase"), now=MAY_5)
+    take(mall, visit("a"), visit("b", type="purchase"), now=parse_instant("2024-05-04T10:00Z"))
+    take(mall, visit("c"), now=MAY_5)
     # Of web all types come in live, too; of the till none: it holds the run back.
-    assert done(mall).manifest.as_of == parse_instant("2024-05-04T10:00:00.000001Z")
-    take(mall, visit("c", type="sale"), now=MAY_5)
+    told: list[str] = []
+    outcome = done(mall, report=lambda stage, text: told.append(text))
+    assert outcome.manifest.as_of == parse_instant("2024-05-04T10:00:00.000001Z")
+    assert [text for text in told if text.startswith("live events are known until 2024-05-05")]
+    take(mall, visit("d", type="sale"), now=MAY_5)
     assert done(mall).manifest.as_of == MAY_5 + 1
 
 
+def test_a_few_events_sent_to_an_old_history_do_not_move_the_clock(mall):
+    # The first comes a microsecond more than a day after the newest of web.
+    late = parse_instant("2024-05-04T10:00:00.000001Z")
+    every = [visit(each, type=each) for each in ("visit", "purchase", "sale")]
+    take(mall, *every, now=late)
+    assert done(mall).manifest.as_of == parse_instant("2024-05-03T10:00:00.000001Z")
+
+
 def test_a_sender_whose_clock_is_ahead_does_not_bring_tomorrow(mall):
-    now = time.time_ns() // 1_000
+    now, types = time.time_ns() // 1_000, ("sale", "visit", "purchase")
     tomorrow = format_instant(now + MICROS_PER_DAY - 1)
-    types = ("sale", "visit", "purchase")
-    take(mall, *(visit(each, type=each, time=tomorrow) for each in types), now=now)
+    take(mall, *(visit(each, type=each) for each in types), now=parse_instant("2024-05-04"))
+    take(mall, *(visit(f"2 {each}", type=each, time=tomorrow) for each in types), now=now)
     as_of = done(mall).manifest.as_of
     assert now < as_of <= time.time_ns() // 1_000 + 1
 
