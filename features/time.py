@@ -134,6 +134,14 @@ def first_within(moments: Any, as_of: Any, lengths: Any) -> Any:
     return moments.searchsorted(as_of - lengths, side="left")
 
 
+def shortest_lookback(event_time: Any, as_of: Any, lengths: Any) -> Any:
+    """Return the place of the shortest look-back that an event known at `as_of` lies in.
+
+    `lengths` in microseconds are an array in ascending order; its length = in none of them.
+    """
+    return lengths.searchsorted(as_of - event_time, side="left")
+
+
 def starts_session(event_time: Any, before: Any, gap: Window) -> Any:
     """Say whether an event begins a session: the silence since the one before is longer."""
     return event_time - before > gap.micros

@@ -98,6 +98,9 @@ class History:
 
     def known(self, as_of: int) -> History:
         """Return the history with the events alone that were known at `as_of`."""
+        moments = [some.known_at for some in self.events.values()]
+        if not moments or time.known_before(np.concatenate(moments), as_of).all():
+            return self
         return replace(self, events=dict(self._known(as_of)))
 
     def _known(self, as_of: int) -> Iterator[tuple[str, Events]]:

@@ -3,35 +3,35 @@
 Grain in: a `History` and a moment. Grain out: one float64 per definition, in the definitions'
 order, NaN = null: bit for bit what the table renderer says of the same person at that moment.
 
-What does not depend on the person is worked out once, when a renderer is made. Then an event type
-costs a few searches in its sorted times: all windows of a count are one search, a sum is the
-difference of running totals, and a value is in a window exactly when its latest time is.
+What does not depend on the person is worked out once, when a renderer is made: where in a table
+(event types, windows) a definition's value stands. Then each kind of feature is a few calls for all
+event types and windows at once (`features.behavior.tally`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features import time
 from features.behavior import definitions as d
-from features.behavior.history import UNITS, Column, Events, History, Mask, Numbers, Stated, Texts
+from features.behavior.history import UNITS, History, Mask, Stated, Texts
 from features.behavior.scene import Ints
+from features.behavior.tally import Tally
 from features.conditions.live_events import without
 from features.conditions.tree import EventFilter
 from features.time import MICROS_PER_DAY, MICROS_PER_MINUTE, MICROS_PER_SECOND
 
 Floats = NDArray[np.float64]
-Fill = Callable[[Events, int, Floats], None]
-"""Writes what is measured of the events of one type, all known at as_of, into a person's row."""
+Fill = Callable[[Tally, Floats], None]
+"""Writes what is measured of the events known at as_of into a person's row."""
 Placed = tuple[int, Any]
 """A definition and its place in the row."""
-Kind = TypeVar("Kind")
 
 EXACT = 2**53
 """Whole numbers up to here are float64s."""
@@ -47,22 +47,23 @@ class Live:
     def __init__(
         self, definitions: Sequence[d.Definition], excluded: Sequence[EventFilter] = ()
     ) -> None:
-        self._left = without(excluded) if excluded else None
         placed = list(enumerate(definitions))
-        events = dict.fromkeys(e for x in definitions if (e := getattr(x, "event", None)))
+        self._left = without(excluded) if excluded else None
         self._nothing = np.array([x.feature.of_nothing for x in definitions], np.float64)
-        self._fills = {
-            event: list(_fills([(at, x) for at, x in placed if getattr(x, "event", None) == event]))
-            for event in events
-        }
+        of_events = [(at, x) for at, x in placed if hasattr(x, "event")]
+        self._sessions = [(at, x) for at, x in placed if isinstance(x, d.OfSessions)]
         self._of_person = [
             (at, x)
             for at, x in placed
             if not hasattr(x, "event") and not isinstance(x, d.OfSessions)
         ]
-        self._sessions = [(at, x) for at, x in placed if isinstance(x, d.OfSessions)]
         self._listed = {x: set(d.listed_beside(x, definitions)) for x in definitions
                         if isinstance(x, d.CategoryIs) and x.value is None}  # fmt: skip
+        self._types = tuple(dict.fromkeys(x.event for _, x in of_events))
+        lengths = {w.micros for _, x in of_events for name in ("window", "short", "long")
+                   if (w := getattr(x, name, None)) is not None}  # fmt: skip
+        self._lengths = np.array(sorted(lengths), np.int64)
+        self._fills = list(_fills(of_events, _Cells(self._types, sorted(lengths))))
 
     def features(self, history: History, as_of: int) -> Floats:
         """Return the features (n,) of a person by what was known at `as_of`; NaN = null."""
@@ -70,10 +71,10 @@ class Live:
         if self._left is not None:
             known = replace(known, events=self._left(known.events))
         row = self._nothing.copy()
-        for event, fills in self._fills.items():
-            if (events := known.events.get(event)) is not None:
-                for fill in fills:
-                    fill(events, as_of, row)
+        tally = Tally(self._types, self._lengths, known.events, as_of)
+        if len(tally.there):
+            for fill in self._fills:
+                fill(tally, row)
         for at, definition in self._of_person:
             row[at] = self._value(definition, known, as_of)
         if self._sessions:
@@ -107,224 +108,329 @@ def _text(value: Stated | None) -> str | None:
     return str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
 
 
-def _of(kind: type[Kind], placed: Sequence[Placed]) -> list[tuple[int, Kind]]:
-    return [(at, x) for at, x in placed if isinstance(x, kind)]
+@dataclass(frozen=True)
+class _Cells:
+    """Where definitions stand in a table (event types, windows), laid out row by row."""
+
+    types: Sequence[str]
+    lengths: Sequence[int]
+
+    def __call__(self, placed: Sequence[Placed], window: str = "window") -> Ints:
+        """Return the cells of definitions, by the field that is their window."""
+        return np.array([
+            self.types.index(x.event) * len(self.lengths)
+            + self.lengths.index(getattr(x, window).micros)
+            for _, x in placed
+        ])  # fmt: skip
+
+    def of_types(self, placed: Sequence[Placed]) -> Ints:
+        """Return which event type each definition is of."""
+        return np.array([self.types.index(x.event) for _, x in placed])
 
 
-def _fills(placed: Sequence[Placed]) -> Iterator[Fill]:
-    """Yield what measures the definitions of one event type."""
-    yield _silences(placed)
-    if counts := _of(d.Count, placed):
-        yield _counts(*_windows(counts))
-    if days := _of(d.ActiveDays, placed):
-        yield _active_days(*_windows(days))
-    if trends := _of(d.Trend, placed):
-        yield _trends(trends)
-    for attribute, sums in _by_attribute(d.Sum, placed).items():
-        yield _sums(attribute, *_windows(sums))
-    for attribute, statistics in _by_attribute(d.Statistic, placed).items():
-        yield _statistics(attribute, statistics)
-    for attribute, shares in _by_attribute(d.ValueShare, placed).items():
-        yield _value_shares(attribute, shares)
-    for attribute, ends in _by_attribute(d.ValueIs, placed).items():
-        yield _ends(attribute, ends)
-    if hours := _of(d.HourShare, placed):
-        yield _hours(hours)
-    if weekdays := _of(d.WeekdayShare, placed):
-        yield _weekdays(weekdays)
-    for attribute, distinct in _by_attribute(d.Distinct, placed).items():
-        yield _distinct(attribute, *_windows(distinct))
+def _places(placed: Sequence[Placed]) -> Ints:
+    return np.array([at for at, _ in placed])
 
 
-def _by_attribute(kind: type[Any], placed: Sequence[Placed]) -> dict[str, list[Placed]]:
-    found: dict[str, list[Placed]] = {}
-    for at, x in _of(kind, placed):
-        found.setdefault(x.attribute, []).append((at, x))
-    return found
+def _fills(placed: Sequence[Placed], cells: _Cells) -> Iterator[Fill]:
+    """Yield what measures each kind of definitions, all event types and windows at once."""
+    kinds: dict[tuple[Any, ...], list[Placed]] = {}
+    for at, x in placed:
+        kinds.setdefault(_kind(x), []).append((at, x))
+    for (kind, *of), alike in kinds.items():
+        yield kind(alike, cells, *of)
 
 
-def _windows(placed: Sequence[Placed]) -> tuple[Ints, Ints]:
-    """Return the places of definitions and the lengths of their windows."""
-    return np.array([at for at, _ in placed]), np.array([x.window.micros for _, x in placed])
+def _kind(x: d.Definition) -> tuple[Any, ...]:
+    """Return what fills in a definition, and what all definitions share that it fills in."""
+    match x:
+        case d.Count():
+            return (_counts,)
+        case d.ActiveDays():
+            return (_active_days,)
+        case d.DaysSince():
+            return _recency, "last"
+        case d.DaysSinceFirst():
+            return _recency, "first"
+        case d.Sum(_, attribute, _):
+            return _sums, attribute
+        case d.Statistic(_, attribute, measure, _):
+            return _STATISTICS[measure], attribute
+        case d.Distinct(_, attribute, _):
+            return _distinct, attribute
+        case d.ValueShare(event, attribute, _, _, _):
+            return _value_shares, event, attribute
+        case d.ValueIs(end, event, attribute, _, _):
+            return _ends, event, attribute, end
+        case d.Gap():
+            return (_gaps,)
+        case d.Trend():
+            return (_trends,)
+        case d.HourShare():
+            return (_hours,)
+        case d.WeekdayShare():
+            return (_weekdays,)
+    raise TypeError(f"{x} is not of events.")
 
 
-def _counts(places: Ints, lengths: Ints) -> Fill:
-    def fill(events: Events, as_of: int, row: Floats) -> None:
-        row[places] = len(events) - time.first_within(events.event_time, as_of, lengths)
-
-    return fill
+# Of all event types at once ----------------------------------------------------------------------
 
 
-def _active_days(places: Ints, lengths: Ints) -> Fill:
-    def fill(events: Events, as_of: int, row: Floats) -> None:
-        days = events.local_day - events.local_day.min()
-        latest = _latest(days, events.event_time)
-        row[places] = len(latest) - time.first_within(latest, as_of, lengths)
+def _counts(placed: Sequence[Placed], cells: _Cells) -> Fill:
+    places, asked = _places(placed), cells(placed)
 
-    return fill
-
-
-def _distinct(attribute: str, places: Ints, lengths: Ints) -> Fill:
-    def fill(events: Events, as_of: int, row: Floats) -> None:
-        if (column := events.attributes.get(attribute)) is None:
-            return
-        codes, known = _codes(column)
-        latest = _latest(codes[known], events.event_time[known])
-        row[places] = len(latest) - time.first_within(latest, as_of, lengths)
-
-    return fill
-
-
-def _codes(column: Column) -> tuple[NDArray[Any], Mask]:
-    """Return a small whole number for every value, and which are not null."""
-    if isinstance(column, Numbers):
-        return np.unique(column.units, return_inverse=True)[1], ~column.null
-    return column.codes, column.codes >= 0
-
-
-def _latest(codes: NDArray[Any], times: Ints) -> Ints:
-    """Return the latest time of each code, in order of time; `times` is in order, too."""
-    if not len(codes):
-        return times
-    latest = np.full(int(codes.max()) + 1, -1, np.int64)
-    latest[codes] = times  # Of several times of a code the last one stays.
-    latest = latest[latest >= 0]
-    latest.sort()
-    return latest
-
-
-def _sums(attribute: str, places: Ints, lengths: Ints) -> Fill:
-    def fill(events: Events, as_of: int, row: Floats) -> None:
-        column = events.attributes.get(attribute)
-        if isinstance(column, Numbers):
-            starts = time.first_within(events.event_time, as_of, lengths)
-            totals = _running(column.units)
-            row[places] = _in_ones(totals[-1] - totals[starts])
+    def fill(known: Tally, row: Floats) -> None:
+        row[places] = known.counts.take(asked)
 
     return fill
 
 
-def _running(units: Ints) -> NDArray[Any]:
-    """Return the totals of the first 0, 1, ... of `units`, exact: as Python's where int64 ends."""
-    wide = float(np.abs(units).sum(dtype=np.float64)) > SAFE
-    totals = np.zeros(len(units) + 1, object if wide else np.int64)
-    np.cumsum(units.astype(object) if wide else units, out=totals[1:])
-    return totals
+def _active_days(placed: Sequence[Placed], cells: _Cells) -> Fill:
+    places, asked = _places(placed), cells(placed)
+
+    def fill(known: Tally, row: Floats) -> None:
+        row[places] = known.distinct(known.days).take(asked)
+
+    return fill
+
+
+def _distinct(placed: Sequence[Placed], cells: _Cells, attribute: str) -> Fill:
+    places, asked = _places(placed), cells(placed)
+
+    def fill(known: Tally, row: Floats) -> None:
+        row[places] = known.distinct(*known.codes(attribute)).take(asked)
+
+    return fill
+
+
+def _recency(placed: Sequence[Placed], cells: _Cells, end: d.End) -> Fill:
+    places, types = _places(placed), cells.of_types(placed)
+
+    def fill(known: Tally, row: Floats) -> None:
+        found = np.full(len(cells.types), np.nan)
+        at = known.starts[known.there] if end == "first" else known.ends[known.there] - 1
+        found[known.there] = time.days_between(known.event_time[at], known.as_of)
+        row[places] = found[types]
+
+    return fill
+
+
+def _trends(placed: Sequence[Placed], cells: _Cells) -> Fill:
+    places, short, long = _places(placed), cells(placed, "short"), cells(placed, "long")
+    scale = np.array([x.long.micros / x.short.micros for _, x in placed])
+
+    def fill(known: Tally, row: Floats) -> None:
+        whole = known.counts.take(long)
+        some = whole > 0
+        row[places[some]] = known.counts.take(short)[some] / whole[some] * scale[some]
+
+    return fill
+
+
+def _hours(placed: Sequence[Placed], cells: _Cells) -> Fill:
+    """Fill in shares of hours: differences of the totals of a day's hours."""
+    places, asked = _places(placed), cells(placed)
+    starts = np.array([x.start for _, x in placed])
+    ends = np.array([x.end for _, x in placed])
+
+    def fill(known: Tally, row: Floats) -> None:
+        # The place before the first hour stays empty: totals begin with 0.
+        counts = known.parted(known.cells * 25 + known.hours + 1, 25)
+        totals = counts.cumsum(2).reshape(-1, 25)
+        parts = totals[asked, ends] - totals[asked, starts]
+        _fill_shares(row, places, parts, known.counts.take(asked))
+
+    return fill
+
+
+def _weekdays(placed: Sequence[Placed], cells: _Cells) -> Fill:
+    places, asked = _places(placed), cells(placed)
+    weekdays = np.array([x.weekday for _, x in placed])
+
+    def fill(known: Tally, row: Floats) -> None:
+        counts = known.parted(known.cells * 8 + known.weekdays, 8).reshape(-1, 8)
+        _fill_shares(row, places, counts[asked, weekdays], known.counts.take(asked))
+
+    return fill
+
+
+def _fill_shares(row: Floats, places: Ints, parts: Ints, whole: Ints) -> None:
+    some = whole > 0
+    row[places[some]] = parts[some] / whole[some]
+
+
+def _gaps(placed: Sequence[Placed], cells: _Cells) -> Fill:
+    """Fill in what is known of silences between at least two distinct times of a type."""
+    measures: tuple[d.GapMeasure, ...] = ("mean", "deviation", "last", "ratio")
+    places, types = _places(placed), cells.of_types(placed)
+    asked = np.array([measures.index(x.measure) for _, x in placed])
+
+    def fill(known: Tally, row: Floats) -> None:
+        begin, end = known.starts[known.there], known.ends[known.there] - 1
+        moments, seconds = known.event_time, known.event_time // MICROS_PER_SECOND
+        gaps, in_seconds = _steps(moments, begin), _steps(seconds, begin)
+        # Events at one time are one moment: between them there is no gap.
+        is_gap = gaps > 0
+        number = np.add.reduceat(is_gap, begin, dtype=np.int64)
+        latest = np.maximum.reduceat(is_gap * np.arange(len(gaps)), begin)
+        squares = np.add.reduceat(in_seconds * in_seconds, begin)
+        total = seconds[end] - seconds[begin]
+        count, span, last = _floats(number, moments[end] - moments[begin], gaps[latest])
+        count[number == 0] = np.nan  # Of a single moment nothing is known.
+        span[number == 0] = np.nan
+        spread = np.maximum(count * squares - total.astype(np.float64) ** 2, 0.0)
+        found = np.full((len(measures), len(cells.types)), np.nan)
+        found[0, known.there] = span / (count * MICROS_PER_DAY)
+        found[1, known.there] = np.sqrt(spread) / count / (MICROS_PER_DAY / MICROS_PER_SECOND)
+        found[2, known.there] = last / MICROS_PER_DAY + 0.0 * count
+        found[3, known.there] = (known.as_of - moments[end]) / span * count
+        row[places] = found[asked, types]
+
+    return fill
+
+
+def _floats(*numbers: Ints) -> list[Floats]:
+    return [number.astype(np.float64) for number in numbers]
+
+
+def _steps(times: Ints, begin: Ints) -> Ints:
+    """Return the distance of each time to the one before; 0 where an event type begins."""
+    steps = np.empty_like(times)
+    np.subtract(times[1:], times[:-1], out=steps[1:])
+    steps[begin] = 0
+    return steps
+
+
+# Of numbers --------------------------------------------------------------------------------------
+
+
+def _sums(placed: Sequence[Placed], cells: _Cells, attribute: str) -> Fill:
+    places, asked = _places(placed), cells(placed)
+
+    def fill(known: Tally, row: Floats) -> None:
+        units, _ = known.numbers(attribute)
+        row[places] = _in_ones(_totals(known, units).take(asked))
+
+    return fill
+
+
+def _totals(known: Tally, units: NDArray[Any]) -> NDArray[Any]:
+    """Return the exact sum of each type and window: as Python's whole numbers where int64 ends."""
+    wide = len(units) * max(-int(units.min()), int(units.max())) > SAFE
+    running = np.zeros(len(units) + 1, object if wide else np.int64)
+    (units.astype(object) if wide else units).cumsum(out=running[1:])
+    return np.asarray(running[known.ends][:, None] - running[known.firsts])
+
+
+def _stated(known: Tally, null: Mask) -> Ints:
+    """Return how many events state a number, of each type and window."""
+    return known.table(known.cells[~null])
 
 
 def _in_ones(units: NDArray[Any]) -> Floats:
     """Return 1/10000s as the float64 that the engine makes of such a decimal."""
-    if np.abs(units).max() <= EXACT:
+    if units.min() >= -EXACT and units.max() <= EXACT:
         return np.asarray(units / UNITS, np.float64)
     return np.array([int(number) / UNITS for number in units])
 
 
-def _statistics(attribute: str, placed: Sequence[tuple[int, d.Statistic]]) -> Fill:
-    measures = np.array([x.measure for _, x in placed])
-    places, lengths = _windows(placed)
+def _means(placed: Sequence[Placed], cells: _Cells, attribute: str) -> Fill:
+    places, asked = _places(placed), cells(placed)
 
-    def fill(events: Events, as_of: int, row: Floats) -> None:
-        column = events.attributes.get(attribute)
-        if not isinstance(column, Numbers) or column.null.all():
-            return
-        units, times = column.units[~column.null], events.event_time[~column.null]
-        starts = time.first_within(times, as_of, lengths)
-        for measure, compute in _OF_UNITS.items():
-            some = (measures == measure) & (starts < len(times))
+    def fill(known: Tally, row: Floats) -> None:
+        units, null = known.numbers(attribute)
+        stated = _stated(known, null).take(asked)
+        some = stated > 0
+        sums = _totals(known, units).take(asked)[some].astype(np.float64)
+        row[places[some]] = sums / (stated[some] * UNITS)
+
+    return fill
+
+
+def _extremes(pick: np.ufunc, none: int) -> Callable[[Sequence[Placed], _Cells, str], Fill]:
+    """Return what makes the fill of the least or the greatest; `none` is never picked."""
+
+    def make(placed: Sequence[Placed], cells: _Cells, attribute: str) -> Fill:
+        places, asked = _places(placed), cells(placed)
+
+        def fill(known: Tally, row: Floats) -> None:
+            units, null = known.numbers(attribute)
+            onward = np.where(null, none, units)
+            for of in known.there:
+                mine = onward[known.starts[of] : known.ends[of]][::-1]
+                pick.accumulate(mine, out=mine)
+            some = _stated(known, null).take(asked) > 0
             if some.any():
-                row[places[some]] = compute(units, starts[some])
+                row[places[some]] = _in_ones(onward[known.firsts.take(asked[some])])
 
-    return fill
+        return fill
 
-
-def _means(units: Ints, starts: Ints) -> NDArray[Any]:
-    totals = _running(units)
-    sums = (totals[-1] - totals[starts]).astype(np.float64)
-    return np.asarray(sums / ((len(units) - starts) * UNITS))
+    return make
 
 
-_OF_UNITS: dict[str, Callable[[Ints, Ints], NDArray[Any]]] = {
+_STATISTICS = {
     "mean": _means,
-    "min": lambda units, starts: _in_ones(np.minimum.accumulate(units[::-1])[::-1][starts]),
-    "max": lambda units, starts: _in_ones(np.maximum.accumulate(units[::-1])[::-1][starts]),
+    "min": _extremes(np.minimum, np.iinfo(np.int64).max),
+    "max": _extremes(np.maximum, np.iinfo(np.int64).min),
 }
-"""Statistics of the numbers from each of some places to the end."""
 
 
-def _value_shares(attribute: str, placed: Sequence[tuple[int, d.ValueShare]]) -> Fill:
-    definitions = [x for _, x in placed]
-    listed = d.listed_beside(definitions[0], definitions)
-    windows = {x.window.micros: [(at, y.value) for at, y in placed if y.window == x.window]
-               for x in definitions}  # fmt: skip
+# Of texts, one event type at a time --------------------------------------------------------------
 
-    def fill(events: Events, as_of: int, row: Floats) -> None:
-        column = events.attributes.get(attribute)
-        if not isinstance(column, Texts):
+
+def _value_shares(placed: Sequence[Placed], cells: _Cells, event: str, attribute: str) -> Fill:
+    of, places = cells.types.index(event), _places(placed)
+    listed = d.listed_beside(placed[0][1], [x for _, x in placed])
+    wanted = np.array([
+        len(listed) if x.value is None else listed.index(x.value) for _, x in placed
+    ])  # fmt: skip
+    asked = cells(placed) - of * len(cells.lengths)
+
+    def fill(known: Tally, row: Floats) -> None:
+        column = _texts(known, of, attribute)
+        if column is None:
             return
-        known = column.codes >= 0
-        codes, times = column.codes[known], events.event_time[known]
-        place = {value: code for code, value in enumerate(column.values)}
-        for micros, wanted in windows.items():
-            inside = codes[time.first_within(times, as_of, micros) :]
-            if not len(inside):
-                continue
-            counts = np.bincount(inside, minlength=len(place) + 1)
-            by_value = {value: int(counts[place.get(value, -1)]) for value in listed}
-            rest = len(inside) - sum(by_value.values())
-            for at, value in wanted:
-                row[at] = (rest if value is None else by_value[value]) / len(inside)
+        place = {value: code + 1 for code, value in enumerate(column.values)}
+        width = len(place) + 1
+        within = known.cells[known.starts[of] : known.ends[of]] - of * (len(cells.lengths) + 1)
+        counts = np.bincount(within * width + column.codes + 1,
+                             minlength=(len(cells.lengths) + 1) * width)  # fmt: skip
+        counts = counts.reshape(-1, width).cumsum(0)
+        counts[:, 0] = 0  # Nulls, and with them values that nobody stated.
+        parts = counts[:, [place.get(value, 0) for value in listed]]
+        stated = counts.sum(1)
+        parts = np.column_stack([parts, stated - parts.sum(1)])
+        _fill_shares(row, places, parts[asked, wanted], stated[asked])
 
     return fill
 
 
-def _ends(attribute: str, placed: Sequence[tuple[int, d.ValueIs]]) -> Fill:
-    listed = {x: d.listed_beside(x, [y for _, y in placed]) for _, x in placed}
+def _texts(known: Tally, of: int, attribute: str) -> Texts | None:
+    events = known.events[of]
+    column = None if events is None else events.attributes.get(attribute)
+    return column if isinstance(column, Texts) else None
 
-    def fill(events: Events, as_of: int, row: Floats) -> None:
-        column = events.attributes.get(attribute)
-        if not isinstance(column, Texts) or not (column.codes >= 0).any():
+
+def _ends(placed: Sequence[Placed], cells: _Cells, event: str, attribute: str, end: d.End) -> Fill:
+    of, listed = (
+        cells.types.index(event),
+        set(d.listed_beside(placed[0][1], [x for _, x in placed])),
+    )
+
+    def fill(known: Tally, row: Floats) -> None:
+        column = _texts(known, of, attribute)
+        if column is None or not len(stated := (column.codes >= 0).nonzero()[0]):
             return
-        codes, times = (array[column.codes >= 0] for array in (column.codes, events.event_time))
-        found = {
-            end: max(column.values[code] for code in codes[times == edge])
-            for end, edge in (("first", times[0]), ("last", times[-1]))
-        }
+        times = known.event_time[known.starts[of] + stated]
+        edge = times[0 if end == "first" else -1]
+        value = max(column.values[code] for code in column.codes[stated[times == edge]])
         for at, x in placed:
-            value = found[x.end]
-            row[at] = value not in listed[x] if x.value is None else value == x.value
+            row[at] = value not in listed if x.value is None else value == x.value
 
     return fill
 
 
-def _hours(placed: Sequence[tuple[int, d.HourShare]]) -> Fill:
-    """Return what fills in shares of hours: differences of the totals of a day's hours."""
-    spans = [(at, x.window.micros, x.start, x.end) for at, x in placed]
-
-    def fill(events: Events, as_of: int, row: Floats) -> None:
-        totals: dict[int, Ints] = {}
-        for at, micros, start, end in spans:
-            if micros not in totals:
-                hours = events.local_hour[time.first_within(events.event_time, as_of, micros) :]
-                totals[micros] = np.append(0, np.bincount(hours, minlength=24).cumsum())
-            if (whole := totals[micros][-1]) > 0:
-                row[at] = (totals[micros][end] - totals[micros][start]) / whole
-
-    return fill
-
-
-def _weekdays(placed: Sequence[tuple[int, d.WeekdayShare]]) -> Fill:
-    spans = [(at, x.window.micros, x.weekday) for at, x in placed]
-
-    def fill(events: Events, as_of: int, row: Floats) -> None:
-        counts: dict[int, Ints] = {}
-        for at, micros, weekday in spans:
-            if micros not in counts:
-                days = events.local_day[time.first_within(events.event_time, as_of, micros) :]
-                counts[micros] = np.bincount(time.weekday_of(days), minlength=8)
-            if (whole := counts[micros].sum()) > 0:
-                row[at] = counts[micros][weekday] / whole
-
-    return fill
+# Sessions ----------------------------------------------------------------------------------------
 
 
 def _fill_sessions(
@@ -353,49 +459,3 @@ def _fill_sessions(
                 row[at] = found[x.measure]
             else:
                 row[at] = len(starts) - time.first_within(starts, as_of, x.window.micros)
-
-
-def _trends(placed: Sequence[tuple[int, d.Trend]]) -> Fill:
-    places = np.array([at for at, _ in placed])
-    short = np.array([x.short.micros for _, x in placed])
-    long = np.array([x.long.micros for _, x in placed])
-
-    def fill(events: Events, as_of: int, row: Floats) -> None:
-        recent = len(events) - time.first_within(events.event_time, as_of, short)
-        whole = len(events) - time.first_within(events.event_time, as_of, long)
-        some = whole > 0
-        row[places[some]] = recent[some] / whole[some] * (long[some] / short[some])
-
-    return fill
-
-
-def _silences(placed: Sequence[Placed]) -> Fill:
-    since = [at for at, _ in _of(d.DaysSince, placed)]
-    since_first = [at for at, _ in _of(d.DaysSinceFirst, placed)]
-    gaps = [(at, x.measure) for at, x in _of(d.Gap, placed)]
-
-    def fill(events: Events, as_of: int, row: Floats) -> None:
-        first, last = int(events.event_time[0]), int(events.event_time[-1])
-        row[since] = time.days_between(last, as_of)
-        row[since_first] = time.days_between(first, as_of)
-        if gaps and first != last:
-            found = _gaps(events.event_time, as_of)
-            for at, measure in gaps:
-                row[at] = found[measure]
-
-    return fill
-
-
-def _gaps(times: Ints, as_of: int) -> dict[str, float]:
-    """Return what is known of silences between the distinct ones of at least two `times`."""
-    moments = times[np.flatnonzero(np.diff(times, prepend=-1))]
-    first, last = int(times[0]), int(times[-1])
-    seconds = np.diff(moments // MICROS_PER_SECOND)
-    count, total = len(seconds), float(seconds.sum())
-    spread = max(count * float((seconds * seconds).sum()) - total * total, 0.0)
-    return {
-        "mean": (last - first) / (count * MICROS_PER_DAY),
-        "last": int(moments[-1] - moments[-2]) / MICROS_PER_DAY,
-        "ratio": (as_of - last) / (last - first) * count,
-        "deviation": math.sqrt(spread) / count / (MICROS_PER_DAY / MICROS_PER_SECOND),
-    }

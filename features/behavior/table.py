@@ -417,12 +417,12 @@ def _statistic(
 def _units(total: Any) -> ir.Value:
     """Return a sum in whole 1/10000s as a float64.
 
-    Wide decimals are slow to be made whole. A float64 of a sum below 10^10 is off by so little that
-    rounding gives the whole number itself.
+    A float64 of a sum below 10^10 is off by so little that rounding gives the whole number itself.
+    What is wider goes through text, since DuckDB rounds negative ones twice.
     """
     narrow = total.abs() < ibis.literal(10**10)
     rounded = (total.cast("float64") * float(UNITS)).round().cast("float64")
-    wide = (total * UNITS).cast("decimal(38, 0)").cast("float64")
+    wide = (total * UNITS).cast("string").cast("float64")
     return ibis.cases((narrow, rounded), else_=wide)
 
 

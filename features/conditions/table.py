@@ -193,7 +193,8 @@ def _finished(aggregate: Aggregate, table: ir.Table, prefix: str) -> ir.Value:
     match aggregate.function:
         case "mean":
             # One float64 division of exact whole numbers: 1/10000s over 1/10000s.
-            units = (table[f"{prefix}_sum"] * UNITS).cast("decimal(38, 0)").cast("float64")
+            # Through text: DuckDB rounds negative ones twice that are wider than a float64.
+            units = (table[f"{prefix}_sum"] * UNITS).cast("string").cast("float64")
             return units / (table[f"{prefix}_count"] * UNITS).nullif(0).cast("float64")
         case "days_since" | "days_since_first":
             return cast("ir.Value", days_between(table[prefix], table["as_of"]))

@@ -80,6 +80,7 @@ DEFINITIONS: tuple[d.Definition, ...] = (
 )
 
 STATED = ("0", "0.1", "19.99", "-2.5", "12345678901234.5678", "-1e12", "-9999999999.9999")
+"""Some add up to what no float64 holds."""
 AMOUNTS = [*map(Decimal, STATED), Decimal(10**10), Decimal("9999999999.9997")]
 numbers = st.none() | st.decimals("-99999999999999.9999", "99999999999999.9999", places=4) | (
     st.sampled_from(AMOUNTS)
@@ -198,6 +199,25 @@ def test_live_is_the_table_to_the_bit(
 ) -> None:
     events, rows = drawn
     assert_alike(in_table(engine, events, rows), Live(DEFINITIONS), events, rows)
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [("-1000000000000", "0.0002"), ("-9999999999999.9999",) * 3, ("99999999999999.9997",) * 25],
+)
+def test_a_mean_is_that_of_the_exact_sum_where_no_float64_holds_it(
+    engine: Engine, amounts: tuple[str, ...]
+) -> None:
+    event = {"identity_key": 0, "event_time": SPRING, "known_at": SPRING, "local_day": 19_812,
+             "local_hour": 0, "event_type": "buy", "attr_item": None}  # fmt: skip
+    events = [event | {"attr_amount": Decimal(amount)} for amount in amounts]
+    row = dict.fromkeys(SPINE.names) | {"row_id": 0, "identity_key": 0, "as_of": SPRING + DAY}
+    row |= {"identities_cookie": 1, "identities_customer": 0}
+    expected = in_table(engine, events, [row])
+    units = sum(int(Decimal(amount).scaleb(4)) for amount in amounts)
+    mean = DEFINITIONS.index(d.Statistic("buy", "amount", "mean", WINDOWS[1]))
+    assert expected[0, mean] == float(units) / float(10_000 * len(amounts))
+    assert_alike(expected, Live(DEFINITIONS), events, [row])
 
 
 ATTRIBUTES = [t.EventAttribute("amount", "number"), t.EventAttribute("item", "text")]

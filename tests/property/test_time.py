@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -50,6 +51,14 @@ def test_a_moment_that_is_written_is_read_again(moment):
 def test_a_window_that_is_written_is_read_again(seconds):
     window = Window(seconds * time.MICROS_PER_SECOND)
     assert Window.parse(str(window)) == window
+
+
+@given(as_of=MOMENTS, ago=st.integers(1, 9), lengths=st.sets(st.integers(1, 9), max_size=4))
+def test_the_shortest_look_back_is_the_first_that_holds_an_event(as_of, ago, lengths):
+    ascending = np.array(sorted(lengths), np.int64)
+    held = [time.within_lookback(as_of - ago, as_of, Window(length)) for length in ascending]
+    first = held.index(True) if True in held else len(held)
+    assert time.shortest_lookback(np.array([as_of - ago]), as_of, ascending).tolist() == [first]
 
 
 @given(moment=MOMENTS, as_of=MOMENTS, window=WINDOWS)
