@@ -45,7 +45,7 @@ from pipelines.workspace import Workspace
 from training.goals import CompiledGoal, by_exclusion, canonical, compile_goal, excluded_text
 
 FEATURES = "features"
-FEATURES_VERSION = 4
+FEATURES_VERSION = 5
 
 Say = Callable[[str], None]
 Measures = Sequence[Measure]
