@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from features.errors import SettingsError, did_you_mean
 from features.feature_settings import Features
@@ -341,6 +341,16 @@ class Destination(Settings):
     `GOAL.factors.1.label`."""
 
 
+LMDB = "lmdb"
+REDIS = ("redis://", "rediss://")
+
+
+def _online(value: str) -> str:
+    if value != LMDB and not value.startswith(REDIS):
+        raise ValueError(f"expected {LMDB}, or the address of a Redis server: redis://HOST:6379/0")
+    return value
+
+
 class Serving(Settings):
     """The scoring service."""
 
@@ -350,6 +360,9 @@ class Serving(Settings):
     """Identities allowed in one `POST /score/batch`."""
     max_body_bytes: Annotated[int, Field(ge=1_000)] = 1_000_000
     """Largest request body."""
+    online: Annotated[str, AfterValidator(_online)] = LMDB
+    """Where people are looked up: `lmdb`, in the store, or a Redis server that several machines
+    share, `redis://HOST:PORT/0`."""
 
 
 class Project(Settings):

@@ -33,6 +33,8 @@ from pipelines.stages import FEATURES, Bench
 from pipelines.workspace import Workspace
 from serving.exports.erasing import purge_exports
 from serving.journal.erasing import purge_journal
+from serving.online.places import TABLE as ONLINE
+from serving.online.places import Place
 from serving.served import purge_served
 from training.registry import Registry
 
@@ -194,6 +196,12 @@ def clear_temporary(workspace: Workspace) -> None:
     shutil.rmtree(workspace.temporary, ignore_errors=True)
 
 
+def _collect_online(workspace: Workspace) -> None:
+    """Delete generations on another machine that no run names any more."""
+    named = {run.tables[ONLINE] for run in workspace.store.runs() if ONLINE in run.tables}
+    Place.of(workspace.project, workspace.store).keep(named)
+
+
 def finish(workspace: Workspace, erasures: Erasures, manifest: Manifest) -> list[dict[str, Any]]:
     """Do what is left of open erasures once a run without them is published; return receipts.
 
@@ -204,8 +212,10 @@ def finish(workspace: Workspace, erasures: Erasures, manifest: Manifest) -> list
     leaving = ledger.open_erasures(store.root, erasures)
     if not len(leaving):
         store.collect()
+        _collect_online(workspace)
         return []
     store.collect(kept_runs=1)
+    _collect_online(workspace)
     for draft in store.root.glob("**/.*.draft"):
         draft.unlink()
     staging = store.root / "erasures" / "exports"

@@ -35,10 +35,10 @@ from pipelines.parity import SAMPLE, check_parity
 from pipelines.scoring import columns_of
 from pipelines.stages import Bench, Plan, described, eligible_rows, everything_known, unexpired
 from serving.online import ProfileRecord
-from serving.online.lmdb import LmdbStore, write_generation
+from serving.online.places import TABLE as ONLINE
+from serving.online.places import Place
 from training.goals import CompiledGoal
 
-ONLINE = "online"
 ONLINE_VERSION = 6
 
 
@@ -46,17 +46,21 @@ def write_online(
     bench: Bench, plan: Plan, inputs: Inputs, lists: str, shipped: Mapping[str, Shipped]
 ) -> str:
     """Write the online generation of this run; return its version."""
+    place = place_of(bench)
     key = key_of(
         ONLINE, ONLINE_VERSION, inputs.profiles, inputs.scores, sorted(inputs.models.items()),
         lists, sorted(each.everyone for each in shipped.values()),
+        *([place.name] if place.remote else []),
     )  # fmt: skip
-    if not bench.due("export", ONLINE, key, "publishing the online store"):
+    if place.has(key):
         return key
+    bench.must("export", "publishing the online store")
     everyone = unexpired(bench, People.everyone(bench.graph.at(plan.as_of)), plan.as_of)
     log, wanted = _unreplayed(bench.log, plan.as_of), wanted_by(bench, shipped)
     with bench.store.writing(ONLINE, key) as (folder, facts):
-        write_generation(
+        online = place.write(
             folder,
+            key,
             _meta(bench, plan, inputs, shipped),
             _records(bench, inputs, lists),
             _vectors(bench, shipped),
@@ -64,10 +68,14 @@ def write_online(
             _parts(bench, everyone, log, wanted, plan.as_of),
             components_at(bench.graph, plan.as_of),
         )
-        online = LmdbStore(folder)
         facts["parity"] = check_parity(online, *_sampled(bench, inputs, shipped))
         online.close()
     return key
+
+
+def place_of(bench: Bench) -> Place:
+    """Return where the project's generations are."""
+    return Place.of(bench.workspace.project, bench.store)
 
 
 def _sampled(

@@ -43,7 +43,7 @@ from pipelines.learning import (
     population,
 )
 from pipelines.promotions import Promotion
-from pipelines.publishing import ONLINE, write_online
+from pipelines.publishing import place_of, write_online
 from pipelines.schedule import Errand, errands
 from pipelines.scorecard import CARDS, Cards, close_cards, scorecard_figures
 from pipelines.scoring import SCORES, score_everyone
@@ -64,6 +64,7 @@ from pipelines.stages import (
 from pipelines.usability import REFUSED, Trained, learnable, train_all, without_segments_of
 from pipelines.workspace import Workspace
 from serving.exports.columns import check_exports
+from serving.online.places import TABLE as ONLINE
 from serving.segments.definitions import compile_segments
 from training.errors import MlflowUnreachable
 
@@ -295,6 +296,8 @@ class _Run:
         published = bench.store.current()
         if published is not None and published.run_id == run_id:
             settle(bench.workspace, changes)
+            # A server may have lost the generation.
+            write_online(bench, plan, inputs, published.tables[LISTS], goals)
             return published
         lists = write_lists(bench, plan, inputs, run_id)
         if self.only == "segment":
@@ -381,6 +384,7 @@ class _Run:
         anew = self.bench.salt("segment") or self.bench.salt("export")
         made_of: list[Any] = [inputs.profiles, inputs.scores, trainings, len(self.bench.erasures)]
         made_of += [self.refused] if self.refused else []
+        made_of += [place.name] if (place := place_of(self.bench)).remote else []
         return key_of("run", RUN_VERSION, described, *made_of, self.bench.overrides.key, anew)
 
     def _publish(

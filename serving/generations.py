@@ -21,6 +21,8 @@ from features.errors import LikelierError
 from features.store import Store
 from serving.journal.event import LiveEvent
 from serving.journal.files import FOLDER, Position, read_from, read_past
+from serving.online import OnlineStoreAway
+from serving.online.places import Place
 from serving.scorer import Asked, Scorer
 
 log = logging.getLogger(__name__)
@@ -43,12 +45,16 @@ class Generations:
     `loaded` and `failed` count the generations taken up and refused since the start.
     """
 
-    def __init__(self, store: Store, every_seconds: float = EVERY_SECONDS) -> None:
-        self.store = store
+    def __init__(
+        self, store: Store, every_seconds: float = EVERY_SECONDS, place: Place | None = None
+    ) -> None:
+        self.store, self.place = store, place or Place(store)
         self.loaded = 0
         self.failed = 0
         self._scorer: Scorer | None = None
         self._telling = threading.Lock()
+        self._behind = False
+        self._epoch = ""
         self._erasures = Erasures()
         self._ledger: tuple[int, int] = (0, 0)
         self._refused: tuple[str, float] = ("", 0.0)
@@ -88,10 +94,18 @@ class Generations:
         return self._erasures
 
     def received(self, events: Sequence[LiveEvent]) -> None:
-        """Count these events, which are in the journal, from now on."""
+        """Count these events, which are in the journal, from now on.
+
+        Where the store is away, they are read from the journal once it is back.
+        """
         with self._telling:
-            if self._scorer is not None:
+            if self._scorer is None or self._behind:
+                return
+            try:
                 self._scorer.recent.add(events)
+            except OnlineStoreAway:
+                self._behind = True
+                raise
 
     def start(self) -> None:
         """Load what is published now, then follow the store."""
@@ -108,13 +122,14 @@ class Generations:
     def look(self) -> None:
         """Take up the published run if it is not the one that serves, and new erasures."""
         self._read_erasures()
+        self._mend()
         run_id = self._published()
         refused, when = self._refused
         recently = run_id == refused and time.monotonic() - when < RETRY_SECONDS
         if not run_id or recently or (self._scorer and self._scorer.run_id == run_id):
             return
         try:
-            self._take_up(Scorer.load(self.store, self.store.manifest(run_id)))
+            self._take_up(Scorer.load(self.store, self.store.manifest(run_id), self.place))
         # Whatever is wrong with a new generation, the one that serves must go on.
         except Exception as error:
             self._refused = (run_id, time.monotonic())
@@ -126,12 +141,27 @@ class Generations:
 
     def _take_up(self, scorer: Scorer) -> None:
         """Let a generation catch up with the journal, and answer from then on."""
-        folder = self.store.root / FOLDER
+        folder, epoch = self.store.root / FOLDER, scorer.online.epoch()
         offsets: dict[str, int] = dict(scorer.online.meta.get("journal", {}))
         told = _tell(scorer, read_from(folder, offsets, scorer.as_of), offsets)
         with self._telling:
             _tell(scorer, read_past(folder, told), told)
-            self._scorer = scorer
+            self._scorer, self._epoch, self._behind = scorer, epoch, False
+
+    def _mend(self) -> None:
+        """Let the generation that serves catch up anew where its store may have lost events."""
+        scorer = self._scorer
+        if scorer is None:
+            return
+        try:
+            if self._behind or scorer.online.epoch() != self._epoch:
+                self._take_up(scorer)
+                log.info("The online store is back")
+        except (LikelierError, OSError) as error:
+            # Said once: until it is back, every answer says so.
+            if not self._behind:
+                log.error("The online store is away: %s", error)
+            self._behind = True
 
     def _read_erasures(self) -> None:
         ledger = ledger_state(self.store.root)

@@ -8,13 +8,14 @@ generation is another `Scorer`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from features.behavior.arriving import Arrived
 from features.errors import LikelierError, StoreError, did_you_mean
 from features.store import Manifest, Store
 from features.time import format_instant
@@ -22,12 +23,13 @@ from serving.finding import Finder, Found
 from serving.journal.event import LiveEvent
 from serving.live import LiveGoals
 from serving.online import Floats, OnlineStore, ProfileRecord, Recent
-from serving.online.lmdb import LmdbStore
-from serving.online.lmdb_recent import LmdbRecent
+from serving.online.places import Place
 from training.bundle import Bundle
 from training.factors import explain
 
 MOST_FACTORS = 10
+
+MakesRecent = Callable[[Callable[[LiveEvent], Arrived]], Recent]
 
 
 class UnknownGoal(LikelierError):
@@ -185,9 +187,9 @@ class Scorer:
     """Answers about people from one generation. May be called from several threads."""
 
     def __init__(
-        self, run_id: str, online: OnlineStore, goals: Iterable[ServedGoal], folder: Path
+        self, run_id: str, online: OnlineStore, goals: Iterable[ServedGoal], recent: MakesRecent
     ) -> None:
-        """`folder` is where recent events may grow."""
+        """`recent` makes the recent events of this generation, of what reads one."""
         self.run_id = run_id
         self.online = online
         self.goals = {goal.name: goal for goal in goals}
@@ -196,24 +198,26 @@ class Scorer:
         """How many erasures this generation was made after."""
         columns = {goal.name: goal.bundle.names for goal in self.goals.values()}
         self.live = LiveGoals(online.meta, columns)
-        self.recent: Recent = LmdbRecent(folder, self.live.read)
+        self.recent = recent(self.live.read)
         self.finder = Finder.of(online, self.recent, self.live)
 
     @classmethod
-    def load(cls, store: Store, manifest: Manifest) -> Scorer:
+    def load(cls, store: Store, manifest: Manifest, place: Place | None = None) -> Scorer:
         """Load a published run whole, and score one person with each model to be sure of it.
 
-        Raises `OnlineStoreError`, `BrokenBundle`, `BrokenGeneration` or `ColumnsDiffer`.
+        Its generation is at `place`, in the store by default. Raises `OnlineStoreError`,
+        `OnlineStoreAway`, `BrokenBundle`, `BrokenGeneration` or `ColumnsDiffer`.
         """
         if "online" not in manifest.tables:
             raise BrokenGeneration(
                 f"Run {manifest.run_id!r} published no online store.",
                 hint="Publish again with `likelier run`.",
             )
-        online = LmdbStore(store.folder("online", manifest.tables["online"]))
+        place, version = place or Place(store), manifest.tables["online"]
+        online = place.open(version)
         facts, as_of = online.meta["goals"], int(online.meta["as_of"])
         goals = [ServedGoal.load(store, name, as_of, facts[name]) for name in facts]
-        scorer = cls(manifest.run_id, online, goals, store.root / "recent")
+        scorer = cls(manifest.run_id, online, goals, partial(place.recent, version))
         scorer.warm_up()
         return scorer
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.redis_server import redis_server
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -47,3 +50,16 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Redis server, shared: everybody takes a project name of their own."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["lmdb", "redis"])
+def online_url(request: pytest.FixtureRequest) -> str:
+    """Each kind of online store in turn, as `serving.online` names it."""
+    return "lmdb" if request.param == "lmdb" else str(request.getfixturevalue("redis_url"))

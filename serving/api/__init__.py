@@ -20,6 +20,7 @@ from serving.api.routes import Api
 from serving.generations import Generations
 from serving.journal.files import FOLDER
 from serving.journal.journal import Journal
+from serving.online.places import Place
 from serving.served import ServedLog
 
 
@@ -29,7 +30,7 @@ def create_app(project: Project, folder: Path) -> Starlette:
     Nothing is read before its lifespan begins. `app.state.generations` says whether it is ready.
     """
     store = Store(folder / project.store)
-    generations = Generations(store)
+    generations = Generations(store, place=Place.of(project, store))
     served = ServedLog(store.root / "served", project.serving.served_sample, project.training.seed)
     metrics = Metrics(generations, served)
     journal = Journal(store.root / FOLDER, [generations.received])

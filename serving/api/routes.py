@@ -35,7 +35,8 @@ from serving.scorer import Answer, Asked, Scorer
 from serving.served import ServedLog
 
 MOST_INLINE = 8
-"""A question about more people than this, or more events, leave the event loop."""
+"""A question about more people than this, or more events, leave the event loop; so does every
+question that another machine has to be asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +126,7 @@ class Api:
         scorer = self.generations.current()
         asked = tuple(self.generations.known(each, scorer) for each in question.asked)
         work = (asked, question.goals, question.factors, question.events)
-        if len(question.asked) > MOST_INLINE:
+        if len(question.asked) > MOST_INLINE or self.generations.place.remote:
             answers = await run_in_threadpool(scorer.answer, *work)
         else:
             answers = scorer.answer(*work)

@@ -29,6 +29,12 @@ class OnlineStoreError(StoreError):
     code = "bad_online_store"
 
 
+class OnlineStoreAway(StoreError):
+    """An online store on another machine that does not answer, or has lost what it held."""
+
+    code = "online_store_away"
+
+
 @dataclass(frozen=True)
 class ProfileRecord:
     """One person as the service shows them.
@@ -51,7 +57,10 @@ class ProfileRecord:
 
 
 class OnlineStore(Protocol):
-    """One generation, read only. Every method may be called from several threads."""
+    """One generation, read only. Every method may be called from several threads.
+
+    One on another machine raises `OnlineStoreAway` from any of them.
+    """
 
     @property
     def meta(self) -> Mapping[str, Any]:
@@ -87,6 +96,9 @@ class OnlineStore(Protocol):
 
     def sample(self, goal: str) -> Floats | None:
         """Return any one vector of `goal`, or None when nobody was eligible."""
+
+    def epoch(self) -> str:
+        """Return what changes when the store may have lost something since."""
 
     def close(self) -> None:
         """Let go of the generation; reading after it is an error."""

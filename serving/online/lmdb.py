@@ -1,10 +1,7 @@
-"""The online store in LMDB: the only importer of lmdb.
+"""The online store in LMDB. Only this file and `lmdb_recent` import lmdb.
 
-Tables of one environment: `meta`, `identities` (identity -> profile_id), `profiles` (profile_id ->
-JSON), `histories` (profile_id -> packed), `parts` (identity that is not all of its person ->
-packed), `components` (its first identity -> JSON), `reached` (identity -> the first of its
-component) and `vectors:GOAL` (profile_id -> float64, little endian). A generation is written once,
-into an empty folder, and then only read, so readers need no locks.
+Each table of rows is one of the environment, beside `meta`. A generation is written once, into an
+empty folder, and then only read, so readers need no locks.
 """
 
 from __future__ import annotations
@@ -12,31 +9,36 @@ from __future__ import annotations
 import hashlib
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, astuple, fields
-from itertools import islice, pairwise
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import lmdb
-import numpy as np
-import orjson
 
 from features.behavior.history import History
 from features.behavior.packed import unpack
-from features.errors import did_you_mean
 from features.identity.live import Component
 from serving.online import Floats, OnlineStoreError, ProfileRecord
+from serving.online.rows import (
+    PEOPLE,
+    Row,
+    came_twice,
+    component_of,
+    floats_of,
+    meta_bytes,
+    meta_of,
+    profile_of,
+    rows_of,
+    unreadable,
+    vectors_of,
+)
 
-FORMAT = 4
 LONGEST_KEY = 511
 FIRST_MAP_BYTES = 64 * 2**20
-ROWS_A_COMMIT = 20_000
 DATA_FILE = "data.mdb"
-PEOPLE = ("identities", "profiles", "histories", "parts", "components", "reached")
 
 Pair = tuple[bytes, bytes]
-Row = TypeVar("Row")
 
 
 def key_of(text: str) -> bytes:
@@ -69,22 +71,11 @@ def write_generation(
     or a profile comes twice, or when vectors of one goal differ in length.
     """
     goals = list(meta["goals"])
-    writer = _Writer(folder, ["meta", *PEOPLE, *map(_vectors_of, goals)], map_bytes)
+    writer = _Writer(folder, ["meta", *PEOPLE, *map(vectors_of, goals)], map_bytes)
     try:
-        writer.put("meta", [(b"meta", orjson.dumps({"format": FORMAT, **meta}))])
-        for chunk in _chunks(profiles):
-            writer.put("profiles", [_profile_pair(record) for record in chunk])
-            writer.put("identities", [pair for record in chunk for pair in _pointers(record)])
-        for table, packed in (("histories", histories), ("parts", parts)):
-            for some in _chunks(packed):
-                writer.put(table, [(key_of(who), raw) for who, raw in some])
-        for reached in _chunks(components):
-            writer.put("components", [_component_pair(each) for each in reached])
-            writer.put("reached", [pair for each in reached for pair in _reached(each)])
-        widths: dict[str, int] = {}
-        for rows in _chunks(vectors):
-            for goal, pairs in _by_goal(rows, goals, widths).items():
-                writer.put(_vectors_of(goal), pairs)
+        writer.put("meta", [("meta", meta_bytes(meta))])
+        for table, rows in rows_of(goals, profiles, vectors, histories, parts, components):
+            writer.put(table, rows)
     finally:
         writer.close()
 
@@ -102,11 +93,11 @@ class LmdbStore:
         self._finish = weakref.finalize(self, _release, path)
         try:
             self.meta: Mapping[str, Any] = self._read_meta(path)
-            names = [*PEOPLE, *map(_vectors_of, self.meta["goals"])]
+            names = [*PEOPLE, *map(vectors_of, self.meta["goals"])]
             self._tables = {name: self._table(name) for name in names}
         except (lmdb.Error, KeyError, ValueError) as error:
             self.close()
-            raise _unreadable(path, repr(error)) from error
+            raise unreadable(path, str(error)) from error
 
     def profile_id_of(self, identity: str) -> str | None:
         """Return the profile that holds an identity (`namespace:value`), or None."""
@@ -116,16 +107,12 @@ class LmdbStore:
     def profile(self, profile_id: str) -> ProfileRecord | None:
         """Return a profile, or None when there is none of that id."""
         found = self._get("profiles", profile_id)
-        if found is None:
-            return None
-        raw = orjson.loads(found)
-        raw |= {key: tuple(raw[key]) for key in ("identities", "aliases", "segments")}
-        return ProfileRecord(**raw)
+        return profile_of(found) if found is not None else None
 
     def vector(self, profile_id: str, goal: str) -> Floats | None:
         """Return the features (n,) of a person eligible for `goal`, NaN = null; None otherwise."""
-        found = self._get(_vectors_of(goal), profile_id)
-        return _floats(found) if found is not None else None
+        found = self._get(vectors_of(goal), profile_id)
+        return floats_of(found) if found is not None else None
 
     def history(self, profile_id: str) -> History | None:
         """Return what live features of a person are made of; None where it is not kept."""
@@ -140,17 +127,18 @@ class LmdbStore:
     def component(self, identity: str) -> Component | None:
         """Return whom links reach from an identity; None where they reach nobody."""
         first = self._get("reached", identity)
-        if first is None:
-            return None
-        with self._environment.begin() as transaction:
-            found = transaction.get(first, db=self._tables["components"])
-        return _component(orjson.loads(found))
+        found = self._get("components", first.decode()) if first is not None else None
+        return component_of(found) if found is not None else None
 
     def sample(self, goal: str) -> Floats | None:
         """Return any one vector of `goal`, or None when nobody was eligible."""
         with self._environment.begin() as transaction:
-            cursor = transaction.cursor(self._tables[_vectors_of(goal)])
-            return _floats(cursor.value()) if cursor.first() else None
+            cursor = transaction.cursor(self._tables[vectors_of(goal)])
+            return floats_of(cursor.value()) if cursor.first() else None
+
+    def epoch(self) -> str:
+        """Return what changes when something may have been lost: here, nothing is."""
+        return ""
 
     def close(self) -> None:
         """Let go of the generation; reading after it is an error."""
@@ -158,10 +146,7 @@ class LmdbStore:
 
     def _read_meta(self, path: Path) -> dict[str, Any]:
         with self._environment.begin(db=self._table("meta")) as transaction:
-            meta: dict[str, Any] = orjson.loads(transaction.get(b"meta") or b"{}")
-        if meta.pop("format", None) != FORMAT:
-            raise _unreadable(path, f"it is not of format {FORMAT}")
-        return meta
+            return meta_of(transaction.get(b"meta"))
 
     def _table(self, name: str) -> Any:
         return self._environment.open_db(name.encode(), create=False)
@@ -190,9 +175,9 @@ class _Writer:
         )
         self._tables = {name: self._environment.open_db(name.encode()) for name in tables}
 
-    def put(self, table: str, pairs: list[Pair]) -> None:
-        """Add pairs of new keys; raise `OnlineStoreError` when one is there already."""
-        ordered = sorted(pairs)
+    def put(self, table: str, rows: list[Row]) -> None:
+        """Add rows of new keys; raise `OnlineStoreError` when one is there already."""
+        ordered = sorted((key_of(key), value) for key, value in rows)
         while True:
             try:
                 added = self._commit(table, ordered)
@@ -201,11 +186,7 @@ class _Writer:
                 size = self._environment.info()["map_size"]
                 self._environment.set_mapsize(2 * size)
         if added < len(ordered):
-            raise OnlineStoreError(
-                f"{len(ordered) - added} keys come twice in {table} of the online store.",
-                hint="Each identity belongs to one profile, and each profile is there once.",
-                table=table,
-            )
+            raise came_twice(table, len(ordered) - added)
 
     def close(self) -> None:
         """Bring everything to disk and close."""
@@ -249,80 +230,8 @@ def _release(path: Path) -> None:
 
 def _read_only(path: Path) -> Any:
     if not (path / DATA_FILE).is_file():
-        raise _unreadable(path, f"there is no {DATA_FILE}")
+        raise unreadable(path, f"there is no {DATA_FILE}")
     try:
         return lmdb.open(str(path), readonly=True, create=False, lock=False, max_dbs=1_000)
     except lmdb.Error as error:
-        raise _unreadable(path, repr(error)) from error
-
-
-def _unreadable(path: Path, why: str) -> OnlineStoreError:
-    return OnlineStoreError(
-        f"The online store in {path} cannot be read: {why}.",
-        hint="Publish a new one with `likelier run`.",
-    )
-
-
-def _vectors_of(goal: str) -> str:
-    return f"vectors:{goal}"
-
-
-def _profile_pair(record: ProfileRecord) -> Pair:
-    return key_of(record.profile_id), orjson.dumps(asdict(record))
-
-
-def _pointers(record: ProfileRecord) -> Iterator[Pair]:
-    value = record.profile_id.encode()
-    return ((key_of(identity), value) for identity in (*record.identities, *record.aliases))
-
-
-def _component(raw: list[Any]) -> Component:
-    """Return a component as it was written: JSON knows no tuples."""
-    names = [each.name for each in fields(Component)]
-    return Component(**{n: _as_tuple(value) for n, value in zip(names, raw, strict=True)})
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
-
-
-def _component_pair(component: Component) -> Pair:
-    return key_of(component.identities[0]), orjson.dumps(astuple(component))
-
-
-def _reached(component: Component) -> Iterator[Pair]:
-    first = key_of(component.identities[0])
-    aliases = (text for text, _ in component.aliases)
-    return ((key_of(identity), first) for identity in (*component.identities, *aliases))
-
-
-def _by_goal(
-    rows: list[tuple[str, str, Floats]], goals: list[str], widths: dict[str, int]
-) -> dict[str, list[Pair]]:
-    """Sort vectors by goal; `widths` remembers how long each goal's vectors are."""
-    found: dict[str, list[Pair]] = {}
-    for goal, profile_id, values in rows:
-        if goal not in goals:
-            raise OnlineStoreError(
-                f"There are vectors of {goal!r}, which meta.goals lacks.",
-                hint=did_you_mean(goal, goals),
-            )
-        if values.shape != (widths.setdefault(goal, values.size),):
-            raise OnlineStoreError(
-                f"A vector of {goal} has the shape {values.shape}, expected ({widths[goal]},).",
-                hint="Give every person of a goal the columns of its bundle.",
-            )
-        found.setdefault(goal, []).append(
-            (key_of(profile_id), np.ascontiguousarray(values, "<f8").tobytes())
-        )
-    return found
-
-
-def _floats(raw: bytes) -> Floats:
-    return np.frombuffer(raw, "<f8").astype(np.float64)
-
-
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    source = iter(rows)
-    while chunk := list(islice(source, ROWS_A_COMMIT)):
-        yield chunk
+        raise unreadable(path, repr(error)) from error

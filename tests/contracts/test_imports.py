@@ -25,6 +25,7 @@ WALLS = {
     "mlflow": ("training/registry.py", "training/pyfunc_model.py"),
     "matplotlib": ("training/pictures.py",),
     "bentoml": ("serving/service.py",),
+    "redis": ("serving/online/redis.py",),
     "lmdb": ("serving/online/lmdb.py", "serving/online/lmdb_recent.py"),
 }
 """The only files that may import each vendor."""

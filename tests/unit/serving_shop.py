@@ -22,7 +22,7 @@ from features.settings import Project
 from features.store import Manifest, Store
 from features.time import MICROS_PER_DAY, Window, parse_instant
 from serving.online import ProfileRecord
-from serving.online.lmdb import write_generation
+from serving.online.places import Place
 from training.booster import BoosterParams, Trees
 from training.bundle import Bundle
 from training.calibration import Calibrator
@@ -168,11 +168,24 @@ def meta(bundles: Iterable[Bundle], as_of: int = AS_OF) -> dict[str, Any]:
     return {"project": "shop", "as_of": as_of, "goals": goals, "live": LIVE}
 
 
-def shop(folder: Path) -> Project:
+def shop(folder: Path, url: str = "lmdb") -> Project:
     """Write the project file and return its settings."""
     folder.mkdir(exist_ok=True)
-    (folder / "likelier.yaml").write_text(PROJECT)
+    text = PROJECT.replace("project: shop", f"project: {name_in(folder, url)}")
+    text = text.replace("serving: {", f"serving: {{online: '{url}', ")
+    (folder / "likelier.yaml").write_text(text)
     return load(folder)
+
+
+def place_in(folder: Path, url: str) -> Place:
+    """Return where the generations of the shop in a folder are: no other folder shares them."""
+    return Place(Store(folder / ".likelier"), url, name_in(folder, url))
+
+
+def name_in(folder: Path, url: str) -> str:
+    """Return the name of the shop in a folder, on a server of its own where it has one."""
+    apart = hashlib.sha256(str(folder).encode()).hexdigest()[:10]
+    return "shop" if url == "lmdb" else f"shop_{apart}"
 
 
 def publish(
@@ -183,6 +196,7 @@ def publish(
     seed: int = 0,
     erasures: int = 0,
     journal: Mapping[str, int] | None = None,
+    url: str = "lmdb",
 ) -> Store:
     """Publish one run: bundles, an online store, and the pointer to them."""
     store = Store(folder / ".likelier")
@@ -193,7 +207,8 @@ def publish(
     with store.writing("online", run_id) as (draft, _):
         facts = meta(bundles, as_of) | {"erasures": erasures, "journal": journal or {}}
         packed = [(who, pack(history)) for who, history in HISTORIES.items()]
-        write_generation(draft, facts, people, rows, packed, PARTS, [ANNS])
+        place = place_in(folder, url)
+        place.write(draft, run_id, facts, people, rows, packed, PARTS, [ANNS]).close()
     models = {each.goal: each.version for each in bundles}
     store.publish(Manifest(run_id, as_of, {"online": run_id}, models))
     return store

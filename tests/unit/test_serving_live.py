@@ -12,7 +12,7 @@ from features.time import MICROS_PER_DAY, format_instant
 from serving.api import bodies
 from serving.journal.event import Allowed, LiveEvent
 from serving.scorer import Asked, Scorer
-from tests.unit.serving_shop import AS_OF, PEOPLE, bundle, publish, purchases, shop
+from tests.unit.serving_shop import AS_OF, PEOPLE, bundle, place_in, publish, purchases, shop
 
 NOW = AS_OF + MICROS_PER_DAY
 DAYS = MICROS_PER_DAY
@@ -24,9 +24,9 @@ def event(id: str, who: str = "cookie:c1", at: int = NOW, **changes: Any) -> Liv
 
 
 @pytest.fixture
-def scorer(tmp_path):
-    store = publish(tmp_path)
-    return Scorer.load(store, store.require_current())
+def scorer(tmp_path, online_url):
+    store = publish(tmp_path, url=online_url)
+    return Scorer.load(store, store.require_current(), place_in(tmp_path, online_url))
 
 
 def told(scorer: Scorer, who: str, *events: LiveEvent, goal: str = "churn") -> Any:
