@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -167,24 +170,25 @@ def test_a_full_disk_refuses_and_the_next_try_is_taken_whole(tmp_path):
     assert ids(tmp_path) == ["1", "2"]
 
 
-def test_what_could_be_written_only_in_part_is_cut_off(tmp_path, monkeypatch):
-    writer = Writer(tmp_path)
-    writer.append(line_of(event(1)))
-    real = os.write
+@contextmanager
+def longest_file(length: int) -> Iterator[None]:
+    """Let no file of this process grow beyond `length` bytes: a disk that is full, for it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    def short(file: int, content: memoryview) -> int:
-        monkeypatch.setattr(os, "write", full)
-        return real(file, content[:20])
 
-    def full(file: int, content: memoryview) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "write", short)
-    with pytest.raises(OSError, match="No space left"):
+@pytest.mark.parametrize("room", [0, 1, 20])
+def test_what_could_be_written_only_in_part_is_cut_off(tmp_path, room):
+    writer, first = Writer(tmp_path), line_of(event(1))
+    writer.append(first)
+    with longest_file(len(first) + room), pytest.raises(OSError, match="too large"):
         writer.append(line_of(event(2)))
-    monkeypatch.setattr(os, "write", real)
     (path,) = tmp_path.glob("*.jsonl")
-    assert path.read_bytes() == line_of(event(1))
+    assert path.read_bytes() == first
     writer.append(line_of(event(3)))
     assert ids(tmp_path) == ["1", "3"]
 
