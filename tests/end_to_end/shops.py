@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -20,10 +21,12 @@ from typing import Any
 
 import httpx
 import pandas as pd
+import psutil
 import pyarrow.parquet as pq
 
 from features.store import Manifest, Store
 from pipelines.simulate import simulate
+from serving.launch import PROJECT_VARIABLE
 from serving.online.lmdb import LmdbStore
 from training.bundle import Bundle
 
@@ -248,3 +251,13 @@ def wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes]) -> 
             pass
         time.sleep(0.1)
     raise AssertionError(f"The service was not ready in {START_SECONDS} s")
+
+
+def own_megabytes(folder: Path) -> float:
+    """Return what the service's processes hold for themselves; mapped files are not counted."""
+    held = 0.0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(PROJECT_VARIABLE) == str(folder.resolve()):
+                held += process.memory_full_info().uss / 1e6
+    return held
