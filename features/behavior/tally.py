@@ -37,7 +37,8 @@ class Tally:
         self.as_of = as_of
         self.events = [known.get(event) for event in types]
         self._some = [events for events in self.events if events is not None and len(events)]
-        sizes = np.array([0 if events is None else len(events) for events in self.events])
+        counts = [0 if events is None else len(events) for events in self.events]
+        sizes = np.array(counts, np.int64)
         self.ends = sizes.cumsum()
         self.starts = self.ends - sizes
         self.there = sizes.nonzero()[0]

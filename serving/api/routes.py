@@ -101,12 +101,13 @@ class Api:
     async def profile(self, request: Request) -> Response:
         """`GET /profiles/{identity}`: who this is."""
         scorer = self.generations.current()
-        return JsonResponse(_profile_body(self._profile(request, scorer), scorer.as_of))
+        found = await self._profile(request, scorer)
+        return JsonResponse(_profile_body(found, scorer.as_of))
 
     async def segments(self, request: Request) -> Response:
         """`GET /profiles/{identity}/segments`: the lists the person is on, and since when."""
         scorer = self.generations.current()
-        found = self._profile(request, scorer)
+        found = await self._profile(request, scorer)
         listed = [
             {"segment": each["segment"], "since": _instant(each["since"])}
             for each in found.segments
@@ -135,9 +136,13 @@ class Api:
             self.metrics.scored(answer.body["scores"])
         return answers
 
-    def _profile(self, request: Request, scorer: Scorer) -> ProfileRecord:
+    async def _profile(self, request: Request, scorer: Scorer) -> ProfileRecord:
         identity = in_url(request.path_params["identity"], self.project.identity)
-        found = scorer.profile(self.generations.known(Asked("", identity), scorer).identity)
+        known = self.generations.known(Asked("", identity), scorer).identity
+        if self.generations.place.remote:
+            found = await run_in_threadpool(scorer.profile, known)
+        else:
+            found = scorer.profile(known)
         if found is None:
             raise UnknownIdentity(
                 "No profile holds this identity.",

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from features.behavior.catalogue import from_json, to_json
+from features.behavior.definitions import CategoryIs
 from features.errors import LikelierError
 from features.time import MICROS_PER_DAY, format_instant
 from serving.api import bodies
 from serving.journal.event import Allowed, LiveEvent
+from serving.live import LiveGoals
 from serving.scorer import Asked, Scorer
-from tests.unit.serving_shop import AS_OF, PEOPLE, bundle, place_in, publish, purchases, shop
+from tests.unit.serving_shop import AS_OF, PEOPLE, bundle, meta, place_in, publish, purchases, shop
 
 NOW = AS_OF + MICROS_PER_DAY
 DAYS = MICROS_PER_DAY
@@ -151,6 +154,53 @@ def test_people_of_other_generations_share_no_recent_events(tmp_path):
     one.recent.add([event("1")])
     assert told(other, "customer:ann")[0]["as_of"] == format_instant(AS_OF)
     assert not list((tmp_path / ".likelier" / "recent").iterdir())
+
+
+# Goals that differ -------------------------------------------------------------------------------
+
+
+def goals_of(facts: dict[str, dict[str, Any]]) -> LiveGoals:
+    """Return the shop's goals, live, with these facts changed and the columns they then have."""
+    changed = meta([bundle("churn"), bundle("buys")])
+    for name, some in facts.items():
+        changed["goals"][name] |= some
+    columns = {
+        name: [from_json(each).feature.name for each in goal["definitions"]]
+        for name, goal in changed["goals"].items()
+    }
+    return LiveGoals(changed, columns)
+
+
+def test_events_that_one_goal_leaves_out_count_for_the_other():
+    goals = goals_of({"churn": {"excluded": ["any(purchase where amount < 0)"]}})
+    some = [
+        goals.read(event("1", attributes={"amount": "-5"})),
+        goals.read(event("2", attributes={"amount": "5"}, at=NOW - DAYS)),
+    ]
+    history = purchases(20)
+    found = goals.vectors(history, some, NOW + 1, ["churn", "buys"])
+    # The newest is a return; what states no amount stays.
+    assert found["churn"].tolist() == [1, 2, 1 + 1 / DAYS]
+    assert found["buys"].tolist() == [2, 3, 1 / DAYS]
+
+
+def test_goals_of_which_nothing_is_left_are_not_eligible():
+    goals = goals_of({"churn": {"excluded": ["any(purchase where amount < 0)"]}})
+    some = [goals.read(event("1", attributes={"amount": "-5"}))]
+    found = goals.vectors(goals.newcomer(["cookie:x"]), some, NOW + 1, ["churn", "buys"])
+    assert found.keys() == {"buys"}
+
+
+def test_lists_of_values_of_different_models_are_kept_apart():
+    def listed(value: str) -> dict[str, Any]:
+        some = (CategoryIs("country", value, 1), CategoryIs("country", None, 0))
+        return {"definitions": [to_json(each) for each in some]}
+
+    goals = goals_of({"churn": listed("FR"), "buys": listed("DE")})
+    history = replace(purchases(3), attributes={"country": "FR"})
+    found = goals.vectors(history, [], AS_OF, ["churn", "buys"])
+    assert found["churn"].tolist() == [1, 0]
+    assert found["buys"].tolist() == [0, 1]
 
 
 # In a request ------------------------------------------------------------------------------------
