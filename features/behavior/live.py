@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,6 @@ from features.behavior import definitions as d
 from features.behavior.history import UNITS, History, Mask, Stated, Texts
 from features.behavior.scene import Ints
 from features.behavior.tally import Tally
-from features.conditions.live_events import without
-from features.conditions.tree import EventFilter
 from features.time import MICROS_PER_DAY, MICROS_PER_MINUTE, MICROS_PER_SECOND
 
 Floats = NDArray[np.float64]
@@ -41,14 +39,12 @@ SAFE = 2**62
 class Live:
     """Renders a list of definitions for one person at a time. May be shared by threads.
 
-    `excluded` are the events that do not count for a goal.
+    For a goal that excludes events, the history is one without them
+    (`features.conditions.live_events.without`).
     """
 
-    def __init__(
-        self, definitions: Sequence[d.Definition], excluded: Sequence[EventFilter] = ()
-    ) -> None:
+    def __init__(self, definitions: Sequence[d.Definition]) -> None:
         placed = list(enumerate(definitions))
-        self._left = without(excluded) if excluded else None
         self._nothing = np.array([x.feature.of_nothing for x in definitions], np.float64)
         of_events = [(at, x) for at, x in placed if hasattr(x, "event")]
         self._sessions = [(at, x) for at, x in placed if isinstance(x, d.OfSessions)]
@@ -68,8 +64,6 @@ class Live:
     def features(self, history: History, as_of: int) -> Floats:
         """Return the features (n,) of a person by what was known at `as_of`; NaN = null."""
         known = history.known(as_of)
-        if self._left is not None:
-            known = replace(known, events=self._left(known.events))
         row = self._nothing.copy()
         tally = Tally(self._types, self._lengths, known.events, as_of)
         if len(tally.there):
