@@ -159,7 +159,7 @@ def test_every_route_is_in_the_readme_and_has_a_section(tmp_path: Path) -> None:
 
 
 def test_every_error_of_the_service_is_documented() -> None:
-    of_requests = {"unknown_goal", "nothing_published", "journal_unavailable"}
+    of_requests = {"unknown_goal", "nothing_published", "journal_unavailable", "online_store_away"}
     for node in tree(CHECKOUT / "serving/api/errors.py").body:
         of_requests.update(re.findall(r"^code = '(\w+)'$", pages.body_of(node), re.MULTILINE))
     assert first_cells(section(PAGES["api.md"], "## Errors")) == of_requests
