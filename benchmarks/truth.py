@@ -36,7 +36,7 @@ from training.evaluation import evaluate
 
 Floats = NDArray[np.float64]
 
-PEOPLE, SEEDS = 20_000, (7,)
+PEOPLE, SEEDS = 8_000, (7, 1, 2)
 GOALS = ("churn", "conversion")
 HEAD = (
     f"{'seed':<6}{'goal':<12}{'people':>8}{'ece':>8}{'outcome':>9}{'mean':>8}{'true':>8}"
