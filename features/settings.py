@@ -127,8 +127,9 @@ class Namespace(Settings):
     unique: bool = False
     """A person has at most one value of it."""
     pii: bool = False
-    """Normalised and kept as SHA-256; the raw value lives only in `contacts`. A value that is a
-    SHA-256 already is taken as that of the normalised value."""
+    """Normalised and kept as SHA-256; the raw value lives only in `contacts`, and in the journal of
+    [live events](events.md). A value that is a SHA-256 already is taken as that of the normalised
+    value."""
     region: Region | None = None
     """Country (`GB`) in which telephone numbers without a `+` are dialled; without it they are
     refused."""
