@@ -1,6 +1,6 @@
 """Scores of the visitor on the page: the running service under load, beside a bare route.
 
-    python benchmarks/live.py [PEOPLE [SOAK_MINUTES]]
+    python benchmarks/live.py [PEOPLE [SOAK_MINUTES [FOLDER]]]
 
 A generated shop of people with 50 to 500 events each in the last 180 days and two goals, run and
 served as any project is. Everyone asked about has an event received since the run, so every score
@@ -13,7 +13,8 @@ one worker: this one, and a bare Starlette route that answers a constant, throug
 - soak: three scores and one event in turn at half of the most scores a second, for SOAK_MINUTES.
   Memory is what the service's processes hold for themselves (files that are mapped not counted).
 
-The last line is JSON.
+A FOLDER that is named is kept, and what was generated and run there is used again. The last line is
+JSON.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ SHARES = (0.64, 0.15, 0.1, 0.01, 0.1)
 CATEGORIES = ("books", "garden", "shoes", "toys", "wine")
 
 
-def main(people: int, minutes: float) -> None:
+def main(people: int, minutes: float, kept: Path | None) -> None:
     """Measure everything; print a table and one line of JSON."""
     figures: dict[str, Any] = {"benchmark": "live", "machine": platform.machine()}
     figures |= {"cores": os.cpu_count(), "people": people}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = kept or Path(name)
         figures["events"] = generate(folder, people)
         print(f"{people:,} people, {figures['events']:,} events", flush=True)
         figures["run_seconds"] = round(published(folder), 1)
@@ -85,19 +86,22 @@ def generate(folder: Path, people: int) -> int:
 
     People are active at rates of their own and buy by one of their own; some have left.
     """
+    if (log := folder / "log.parquet").exists():
+        return pq.read_metadata(log).num_rows
+    folder.mkdir(exist_ok=True)
     draw = np.random.default_rng(7)
     now = time.time_ns() // 1_000
     each = draw.integers(50, 501, people)
     left = np.where(draw.random(people) < 0.5, draw.random(people) * 150, 0)
     eager = draw.beta(1, 120, people)
-    log = pq.ParquetWriter(folder / "log.parquet", SCHEMA, compression="zstd")
+    rows = pq.ParquetWriter(log, SCHEMA, compression="zstd")
     for start in range(0, people, 10_000):
         some = np.arange(start, min(start + 10_000, people))
         who = np.repeat(some, each[some])
         days = left[who] + draw.random(len(who)) * (180 - left[who])
         kind = draw.choice(len(TYPES), len(who), p=SHARES)
         kind[(draw.random(len(who)) < eager[who]) & (kind == 0)] = TYPES.index("purchase")
-        log.write_table(
+        rows.write_table(
             pa.table(
                 {
                     "customer": pa.array(np.char.add("p", who.astype(str))),
@@ -111,7 +115,7 @@ def generate(folder: Path, people: int) -> int:
                 SCHEMA,
             )
         )
-    log.close()
+    rows.close()
     (folder / "likelier.yaml").write_text(json.dumps(project(people)))
     return int(each.sum())
 
@@ -427,4 +431,5 @@ if __name__ == "__main__":
     main(
         int(sys.argv[1]) if len(sys.argv) > 1 else PEOPLE,
         float(sys.argv[2]) if len(sys.argv) > 2 else SOAK_MINUTES,
+        Path(sys.argv[3]) if len(sys.argv) > 3 else None,
     )
