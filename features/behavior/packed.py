@@ -3,7 +3,7 @@
 The bytes are a mark with the version and a checksum, a header (JSON: what there is, and how many),
 and the arrays, one kind of number after the other, each kind where its numbers may lie:
 
-    LH, version | crc32 | length of the header | header, padded to 8 bytes
+    LH, version | crc32 of all that follows | length of the header | header, padded to 8 bytes
     int64: event times, known-at times where they differ, numbers
     int32: local days, places of texts
     int8:  local hours, which numbers are null
@@ -29,7 +29,7 @@ from features.behavior.history import Column, Events, History, Numbers, Texts
 from features.conditions import Condition, uses
 from features.errors import StoreError
 
-VERSION = 1
+VERSION = 2
 MOST_EVENTS = 50_000
 """Longer histories are not packed: no person has as many events, and an answer must not wait."""
 
@@ -150,7 +150,7 @@ def pack(history: History) -> bytes:
     header = orjson.dumps([listed, dict(history.attributes), dict(history.identities)])
     header += b" " * (-(len(header) + _HEAD.size) % _ALIGNED)
     body = header + _joined(longs, "<i8") + _joined(ints, "<i4") + _joined(bytes_, "i1")
-    return _HEAD.pack(_MARK, VERSION, zlib.crc32(body), len(header)) + body
+    return _HEAD.pack(_MARK, VERSION, zlib.crc32(body, len(header)), len(header)) + body
 
 
 def _used(column: Texts) -> tuple[NDArray[np.int32], list[str]]:
@@ -178,7 +178,7 @@ def unpack(raw: bytes) -> History:
     if (mark, version) != (_MARK, VERSION):
         raise _broken(f"it is not of version {VERSION}")
     body = memoryview(raw)[_HEAD.size :]
-    if length > len(body) or zlib.crc32(body) != checksum:
+    if length > len(body) or zlib.crc32(body, length) != checksum:
         raise _broken("it is not as it was written")
     listed, attributes, identities = orjson.loads(body[:length])
     events = dict(_events(listed, _Arrays(raw, _HEAD.size + length, listed)))
