@@ -9,11 +9,11 @@ population, importance), reported as HTML, and saved as a bundle. `--by-person` 
 moment, so that people are split instead of dates and every role is scattered over the table.
 
 **Inside** is the time within `lightgbm.cv` and `lightgbm.train` for the number of trees, the fitted
-model and the served one, making LightGBM's own datasets included. **Outside** is all the rest,
-and the leak lint's refits are counted as outside, since a plain fit has none. `outside_cpu` is in
-processor time, which other work on the machine disturbs less. Trees are at most 200 a model: with
-more, LightGBM would take the larger share still. The peak is that of the process, with
-the float64 matrix in it; the last line is JSON.
+model, those of the served curve and the served one, making LightGBM's own datasets included.
+**Outside** is all the rest, and the leak lint's refits are counted as outside, since a plain fit
+has none. `outside_cpu` is in processor time, which other work on the machine disturbs less. Trees
+are at most 200 a model: with more, LightGBM would take the larger share still. The peak is that of
+the process, with the float64 matrix in it; the last line is JSON.
 """
 
 from __future__ import annotations
