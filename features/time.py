@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -297,6 +298,7 @@ def _on_the_clock(naive: datetime, place: ZoneInfo) -> datetime:
     return min(first, second, key=lambda moment: moment.utcoffset() or timedelta())
 
 
+@lru_cache(1_024)
 def format_instant(micros: int) -> str:
     """Write microseconds as ISO 8601 in UTC, with microseconds only where there are some."""
     seconds, rest = divmod(micros, MICROS_PER_SECOND)

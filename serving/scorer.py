@@ -116,7 +116,7 @@ class ServedGoal:
         self, vectors: Sequence[Floats], moments: Sequence[int], factors: int
     ) -> list[dict[str, Any]]:
         """Return the answers for people with these vectors, each at a moment of its own."""
-        matrix = np.stack(vectors)
+        matrix = np.stack(vectors) if len(vectors) > 1 else vectors[0][None]
         found = self.bundle.score(matrix)
         reasons = self._reasons(matrix, factors)
         return [

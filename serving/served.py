@@ -1,8 +1,9 @@
 """The `served` log: a sample of the answers given, kept to be compared with what happened.
 
 Files of JSON lines, each of one worker process: one line a person and goal. Lines are written by a
-thread of their own from a bounded queue: when it is full they are dropped and counted, and no
-request waits. A worker whose file was rewritten (`purge_served`) goes on in a new one.
+thread of their own that looks for answers every now and then: to wake it for each would cost the
+request more than its answer. Where too many wait they are dropped and counted, and no request
+waits. A worker whose file was rewritten (`purge_served`) goes on in a new one.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ from serving.scorer import Answer
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 10_000
+EVERY_SECONDS, PAUSE_SECONDS = 0.1, 0.005
+AT_ONCE = 20
+"""Answers written before requests get their turn again: writing holds Python's one lock."""
 FROM_SCORE = ("status", "model_version", "as_of", "probability", "score")
 
 
@@ -57,7 +61,9 @@ class ServedLog:
         self.written = 0
         self.dropped = 0
         self._random = random.Random(seed)
-        self._waiting: queue.Queue[_Entry | None] = queue.Queue(most_waiting)
+        self._waiting: deque[_Entry] = deque()
+        self._most_waiting = most_waiting
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="served", daemon=True)
 
     def start(self) -> None:
@@ -68,32 +74,39 @@ class ServedLog:
         """Keep this answer if it falls into the sample and there is room. Never waits."""
         if self._random.random() >= self.share:
             return
-        try:
-            self._waiting.put_nowait(_Entry(time.time_ns() // 1_000, answer))
-        except queue.Full:
+        if len(self._waiting) >= self._most_waiting:
             self.dropped += 1
+        else:
+            self._waiting.append(_Entry(time.time_ns() // 1_000, answer))
 
     def stop(self) -> None:
         """Write what waits, and close."""
         if self._thread.is_alive():
-            self._waiting.put(None)
+            self._ending.set()
             self._thread.join()
 
     def _write_all(self) -> None:
         file: BinaryIO | None = None
-        while (entry := self._waiting.get()) is not None:
-            try:
-                file = self._standing(file) or self._new_file(entry.time)
-                file.writelines(_lines(entry))
-                if self._waiting.empty():
-                    file.flush()
-                self.written += 1
-            except OSError as error:
-                if not self.dropped:
-                    log.error("The served log cannot be written: %s", error)
-                self.dropped += 1
+        ended = False
+        while not ended:
+            ended = self._ending.wait(PAUSE_SECONDS if self._waiting else EVERY_SECONDS)
+            some = len(self._waiting) if ended else min(len(self._waiting), AT_ONCE)
+            for _ in range(some):
+                file = self._write(file, self._waiting.popleft())
         if file:
             file.close()
+
+    def _write(self, file: BinaryIO | None, entry: _Entry) -> BinaryIO | None:
+        try:
+            file = self._standing(file) or self._new_file(entry.time)
+            file.writelines(_lines(entry))
+            file.flush()
+            self.written += 1
+        except OSError as error:
+            if not self.dropped:
+                log.error("The served log cannot be written: %s", error)
+            self.dropped += 1
+        return file
 
     def _standing(self, file: BinaryIO | None) -> BinaryIO | None:
         """Return the open file, or None when it was rewritten or taken away meanwhile."""

@@ -199,8 +199,8 @@ class Trees:
             return None
 
     def _predict(self, matrix: Floats, **how: bool) -> Floats:
-        width = int(self._booster.num_feature())
         if len(matrix) == 0:
+            width = int(self._booster.num_feature())
             return np.zeros((0, width + 1) if "pred_contrib" in how else 0)
         # Threads only cost time on few rows, and a server's workers must not fight over cores.
         threads = 1 if len(matrix) < 64 else self.threads
