@@ -43,7 +43,7 @@ from pipelines.learning import (
     population,
 )
 from pipelines.promotions import Promotion
-from pipelines.publishing import place_of, write_online
+from pipelines.publishing import ONLINE_VERSION, place_of, write_online
 from pipelines.schedule import Errand, errands
 from pipelines.scorecard import CARDS, Cards, close_cards, scorecard_figures
 from pipelines.scoring import SCORES, score_everyone
@@ -385,7 +385,8 @@ class _Run:
         made_of: list[Any] = [inputs.profiles, inputs.scores, trainings, len(self.bench.erasures)]
         made_of += [self.refused] if self.refused else []
         made_of += [place.name] if (place := place_of(self.bench)).remote else []
-        return key_of("run", RUN_VERSION, described, *made_of, self.bench.overrides.key, anew)
+        versions = RUN_VERSION, ONLINE_VERSION
+        return key_of("run", versions, described, *made_of, self.bench.overrides.key, anew)
 
     def _publish(
         self,

@@ -257,7 +257,8 @@ def own_megabytes(folder: Path) -> float:
     """Return what the service's processes hold for themselves; mapped files are not counted."""
     held = 0.0
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError, IndexError):
             if process.environ().get(PROJECT_VARIABLE) == str(folder.resolve()):
-                held += process.memory_full_info().uss / 1e6
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                held += int(status.partition("RssAnon:")[2].split()[0]) / 1e3
     return held
