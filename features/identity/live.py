@@ -24,7 +24,7 @@ from features.identity.graph import Graph, rules_of
 from features.identity.linking import (
     DEMANDED,
     Edges,
-    Ints,
+    Flags,
     Nodes,
     Pairs,
     Rules,
@@ -95,87 +95,73 @@ def components_at(graph: Graph, as_of: int) -> Iterator[Component]:
     """Yield the raw components known at `as_of` that say more than one identity on its own does."""
     names, aliases = _spelt(graph, as_of)
     apart = graph.never.where(time.known_before(graph.never_from, as_of))
-    known = time.known_before(graph.link_known, as_of)
-    edges = edges_in_order(graph.a[known], graph.b[known], graph.link_time[known])
     bypassed = time.known_before(graph.bypassed_from, as_of)
-    nodes = Nodes(graph.rank, graph.spellings.order)
-    holds, wide = held(nodes, edges, graph.rules, bypassed)
-    kept = edges.where(holds)
+    kept, wide, provisional = _kept(graph, as_of, apart, bypassed)
     seen = time.known_before(graph.seen_known, as_of)
     rows = graph.seen_key[seen], graph.seen_time[seen], graph.seen_owner[seen]
-    first, owns = appeared(len(nodes), *rows)
-    label = components_of(len(nodes), kept)
-    heavy = np.bincount(label[kept.a], minlength=len(nodes)) > MOST_LINKS
-    if heavy.any():
-        people = resolve(nodes, edges, graph.rules, apart, bypassed).label
-        crossing = heavy[label[kept.a]] & (people[kept.a] != people[kept.b])
-        kept = kept.where(~crossing)
-        provisional = heavy[label]
-        label = components_of(len(nodes), kept)
-    else:
-        provisional = np.zeros(len(nodes), dtype=bool)
+    first, owns = appeared(len(graph.rank), *rows)
+    label = components_of(len(graph.rank), kept)
     special = wide | bypassed
-    special[np.concatenate([apart.a, apart.b, np.array([*aliases.values()], np.int64)])] = True
-    size = np.bincount(label, weights=first < time.LATEST)
-    told = np.flatnonzero((first < time.LATEST) & ((size[label] > 1) | special))
+    special[[*apart.a, *apart.b, *aliases]] = True
+    known = first < time.LATEST
+    told = np.flatnonzero(known & ((np.bincount(label, weights=known)[label] > 1) | special))
     told = told[np.lexsort((graph.spellings.order[told], graph.rank[told], label[told]))]
-    links = np.lexsort((kept.b, kept.a, label[kept.a]))
+    links = np.argsort(label[kept.a], kind="stable")
     by_link = label[kept.a][links]
-    place = np.zeros(len(nodes), dtype=np.int64)
-    starts = np.flatnonzero(np.diff(label[told], prepend=-1, append=-1))
-    spellings: dict[int, list[str]] = {}
-    for alias, key in aliases.items():
-        spellings.setdefault(key, []).append(alias)
+    place = np.zeros(len(graph.rank), dtype=np.int64)
     never: dict[int, list[tuple[str, str]]] = {}
     for a, b in zip(apart.a.tolist(), apart.b.tolist(), strict=True):
         for end in (a, b):
             never.setdefault(end, []).append((names(a), names(b)))
+    starts = np.flatnonzero(np.diff(label[told], prepend=-1, append=-1))
     for start, end in pairwise(starts.tolist()):
         keys = told[start:end]
+        listed = list(enumerate(keys.tolist()))
         place[keys] = np.arange(len(keys))
-        own = slice(*np.searchsorted(by_link, label[keys[0]] + np.arange(2)))
-        some = links[own]
-        listed = keys.tolist()
+        own = links[slice(*np.searchsorted(by_link, label[keys[0]] + np.arange(2)))]
+        columns = place[kept.a[own]], place[kept.b[own]], kept.last_seen[own], kept.always[own]
+        meant = ((at, graph.overrides.aliases.get(names(key))) for at, key in listed)
         yield Component(
-            tuple(names(key) for key in listed),
-            tuple(first[keys].tolist()),
-            tuple(owns[keys].tolist()),
-            _links(kept, some, place),
-            tuple(np.flatnonzero(wide[keys]).tolist()),
-            tuple(np.flatnonzero(bypassed[keys]).tolist()),
-            tuple((text, at) for at, key in enumerate(listed) for text in spellings.get(key, ())),
-            tuple(
-                (at, leading)
-                for at, key in enumerate(listed)
-                if (leading := graph.overrides.aliases.get(names(key)))
-            ),
-            tuple(dict.fromkeys(pair for key in listed for pair in never.get(key, ()))),
-            bool(provisional[keys[0]]),
+            identities=tuple(names(key) for _, key in listed),
+            first_seen=tuple(first[keys].tolist()),
+            owns=tuple(owns[keys].tolist()),
+            links=tuple(zip(*(column.tolist() for column in columns), strict=True)),
+            wide=tuple(np.flatnonzero(wide[keys]).tolist()),
+            bypassed=tuple(np.flatnonzero(bypassed[keys]).tolist()),
+            aliases=tuple((text, at) for at, key in listed for text in aliases.get(key, ())),
+            meant=tuple((at, leading) for at, leading in meant if leading),
+            apart=tuple(dict.fromkeys(pair for _, key in listed for pair in never.get(key, ()))),
+            provisional=bool(provisional[keys[0]]),
         )
 
 
-def _links(edges: Edges, some: Ints, place: Ints) -> tuple[tuple[int, int, int, bool], ...]:
-    columns = (
-        place[edges.a[some]],
-        place[edges.b[some]],
-        edges.last_seen[some],
-        edges.always[some],
-    )
-    return tuple(zip(*(column.tolist() for column in columns), strict=True))
+def _kept(graph: Graph, as_of: int, apart: Pairs, bypassed: Flags) -> tuple[Edges, Flags, Flags]:
+    """Return the links that may hold; and, by key, who fans out and whose component is too large.
+
+    Of a component that is too large, the links inside the people it held.
+    """
+    known = time.known_before(graph.link_known, as_of)
+    edges = edges_in_order(graph.a[known], graph.b[known], graph.link_time[known])
+    nodes = Nodes(graph.rank, graph.spellings.order)
+    holds, wide = held(nodes, edges, graph.rules, bypassed)
+    kept = edges.where(holds)
+    label = components_of(len(nodes), kept)
+    large = (np.bincount(label[kept.a], minlength=len(nodes)) > MOST_LINKS)[label]
+    if large.any():
+        people = resolve(nodes, edges, graph.rules, apart, bypassed).label
+        kept = kept.where(~large[kept.a] | (people[kept.a] == people[kept.b]))
+    return kept, wide, large
 
 
-def _spelt(graph: Graph, as_of: int) -> tuple[Callable[[int], str], dict[str, int]]:
-    """Return what a key that stands for an identity is called, and other spellings by key."""
+def _spelt(graph: Graph, as_of: int) -> tuple[Callable[[int], str], dict[int, list[str]]]:
+    """Return what a key that stands for an identity is called, and its other spellings."""
     spellings, identities = graph.spellings, graph.identities
-    name = spellings.names(as_of)
+    name, aliases = spellings.names(as_of), dict[int, list[str]]()
     born = time.known_before(spellings.born, as_of)
-    aliases = {
-        identities[member]: key
-        for member, key in zip(
-            spellings.member[born].tolist(), spellings.identity[born].tolist(), strict=True
-        )
-        if member != name[key]
-    }
+    pairs = zip(spellings.member[born].tolist(), spellings.identity[born].tolist(), strict=True)
+    for member, key in pairs:
+        if member != name[key]:
+            aliases.setdefault(key, []).append(identities[member])
     return lambda key: identities[name[key]], aliases
 
 
