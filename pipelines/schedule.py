@@ -101,13 +101,19 @@ def interval_of(bench: Bench, goal: CompiledGoal) -> Window:
 def last_training(bench: Bench, goal: str) -> tuple[str, dict[str, Any]] | None:
     """Return the newest training that the published run names: its version, and its facts.
 
-    It need not have been promoted. None before the first.
+    It need not have been promoted. Of one as_of the one registered last is the newest. None before
+    the first.
     """
     published = bench.store.current()
     keys = filter(None, published.tables.get(TRAINED, "").split("+")) if published else ()
     facts = ((key, bench.store.facts(TRAINED, key)) for key in keys)
     mine = [(key, each) for key, each in facts if each.get("goal") == goal]
-    return max(mine, key=lambda each: (each[1]["as_of"], each[0]), default=None)
+    return max(mine, key=lambda each: _when(each[1]), default=None)
+
+
+def _when(facts: Mapping[str, Any]) -> tuple[int, int]:
+    """Return what trainings of one goal are ordered by: what they knew, then which came first."""
+    return facts["as_of"], int(facts["registered"]["version"])
 
 
 def _newest(bench: Bench, goal: str, champion: Champion) -> Mapping[str, Any]:
