@@ -182,15 +182,18 @@ class Store:
             path.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Write a file so that it appears whole, on disk, or not at all.
 
-    One writer a path at a time: what a killed one left is overwritten by the next.
+    One writer a path at a time: what a killed one left goes. `mode`: who may do what with it,
+    from the first byte on, as far as the process's mask allows.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
     try:
-        with draft.open("wb") as handle:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as handle:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())

@@ -21,7 +21,7 @@ from serving.api.errors import (
 )
 from serving.api.identities import in_body
 from serving.journal.errors import RefusedEvent
-from serving.journal.event import Allowed, LiveEvent, read_event
+from serving.journal.event import Allowed, LiveEvent, kind_of, read_event
 from serving.scorer import MOST_FACTORS, Asked
 
 
@@ -58,7 +58,7 @@ async def read_object(request: Request, most_bytes: int) -> dict[str, Any]:
         ) from error
     if not isinstance(body, dict):
         raise InvalidValue(
-            f"The body is {_kind(body)}, expected an object.", hint='Send {"…": …}.', key=""
+            f"The body is {kind_of(body)}, expected an object.", hint='Send {"…": …}.', key=""
         )
     return body
 
@@ -166,7 +166,7 @@ def _events(said: Any, identity: str, allowed: Allowed, now: int) -> tuple[LiveE
         return ()
     if not isinstance(said, list):
         raise InvalidValue(
-            f"events is {_kind(said)}, expected a list of events.",
+            f"events is {kind_of(said)}, expected a list of events.",
             hint="Send a list.",
             key="events",
         )
@@ -208,13 +208,5 @@ def _list(key: str, value: Any) -> list[Any]:
 
 def _invalid(key: str, value: Any, expected: str) -> InvalidValue:
     return InvalidValue(
-        f"{key} is {_kind(value)}, expected {expected}.", hint=f"Send {expected}.", key=key
+        f"{key} is {kind_of(value)}, expected {expected}.", hint=f"Send {expected}.", key=key
     )
-
-
-def _kind(value: Any) -> str:
-    kinds: dict[type, str] = {
-        type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a text",
-        list: "a list", dict: "an object",
-    }  # fmt: skip
-    return kinds[type(value)]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from features import time
 from features.erasures import Erasures
-from features.store import flush_folder
+from features.store import write_whole
 from serving.journal.event import LiveEvent, event_of, line_of
 from serving.journal.files import SEALED
 
@@ -53,7 +52,7 @@ def _purge(path: Path, erasures: Erasures, dry: bool) -> int:
             found += left is not None and left != line
             kept.append(left or b"")
         if touched and not dry:
-            _rewrite(path, b"".join(kept))
+            write_whole(path, b"".join(kept), SEALED)
     return found
 
 
@@ -74,18 +73,3 @@ def _erased(event: LiveEvent, identity: str, erasures: Erasures) -> bool:
     return bool(place) and bool(
         time.before_erasure(event.event_time, erasures.records[place - 1].at)
     )
-
-
-def _rewrite(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SEALED)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    flush_folder(path.parent)

@@ -307,15 +307,22 @@ def _values(
     return found
 
 
+def kind_of(said: Any) -> str:
+    """Return what a value read from JSON is called in errors."""
+    kinds: dict[type, str] = {
+        type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a text",
+        list: "a list", dict: "an object",
+    }  # fmt: skip
+    return kinds[type(said)]
+
+
 def _count(place: str, names: Iterable[str], ignored: Counter[str]) -> None:
     ignored.update(f"{place}.{name[:60]}" for name in names)
 
 
 def _wrong(place: str, said: Any, expected: str) -> InvalidEvent:
-    kinds = {type(None): "null", bool: "a boolean", int: "a number", float: "a number",
-             str: "a text", list: "a list", dict: "an object"}  # fmt: skip
     return InvalidEvent(
-        f"{place or 'The event'} is {kinds[type(said)]}, expected {expected}.",
+        f"{place or 'The event'} is {kind_of(said)}, expected {expected}.",
         hint=f"Send {expected}.",
         place=place,
     )

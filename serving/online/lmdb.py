@@ -16,19 +16,16 @@ from typing import Any
 
 import lmdb
 
-from features.behavior.history import History
-from features.behavior.packed import unpack
 from features.identity.live import Component
 from serving.online import Floats, OnlineStoreError, ProfileRecord
 from serving.online.rows import (
     PEOPLE,
     Row,
+    Rows,
     came_twice,
-    component_of,
     floats_of,
     meta_bytes,
     meta_of,
-    profile_of,
     rows_of,
     unreadable,
     vectors_of,
@@ -80,7 +77,7 @@ def write_generation(
         writer.close()
 
 
-class LmdbStore:
+class LmdbStore(Rows):
     """One generation in a folder. Satisfies `OnlineStore`.
 
     LMDB refuses to open a path twice in one process, so stores of one folder share an environment;
@@ -98,37 +95,6 @@ class LmdbStore:
         except (lmdb.Error, KeyError, ValueError) as error:
             self.close()
             raise unreadable(path, str(error)) from error
-
-    def profile_id_of(self, identity: str) -> str | None:
-        """Return the profile that holds an identity (`namespace:value`), or None."""
-        found = self._get("identities", identity)
-        return found.decode() if found is not None else None
-
-    def profile(self, profile_id: str) -> ProfileRecord | None:
-        """Return a profile, or None when there is none of that id."""
-        found = self._get("profiles", profile_id)
-        return profile_of(found) if found is not None else None
-
-    def vector(self, profile_id: str, goal: str) -> Floats | None:
-        """Return the features (n,) of a person eligible for `goal`, NaN = null; None otherwise."""
-        found = self._get(vectors_of(goal), profile_id)
-        return floats_of(found) if found is not None else None
-
-    def history(self, profile_id: str) -> History | None:
-        """Return what live features of a person are made of; None where it is not kept."""
-        found = self._get("histories", profile_id)
-        return unpack(found) if found is not None else None
-
-    def part(self, identity: str) -> History | None:
-        """Return what a history has of one identity; None where it is all of its person."""
-        found = self._get("parts", identity)
-        return unpack(found) if found is not None else None
-
-    def component(self, identity: str) -> Component | None:
-        """Return whom links reach from an identity; None where they reach nobody."""
-        first = self._get("reached", identity)
-        found = self._get("components", first.decode()) if first is not None else None
-        return component_of(found) if found is not None else None
 
     def sample(self, goal: str) -> Floats | None:
         """Return any one vector of `goal`, or None when nobody was eligible."""

@@ -17,19 +17,16 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from features.behavior.arriving import Arrived, from_bytes, to_bytes
-from features.behavior.history import History
-from features.behavior.packed import unpack
 from features.identity.live import Component
 from serving.journal.event import LiveEvent
 from serving.online import Floats, OnlineStoreAway, OnlineStoreError, ProfileRecord
 from serving.online.rows import (
     Row,
+    Rows,
     came_twice,
-    component_of,
     floats_of,
     meta_bytes,
     meta_of,
-    profile_of,
     rows_of,
     unreadable,
     vectors_of,
@@ -132,7 +129,7 @@ def _delete(client: Any, keys: Sequence[bytes]) -> None:
         client.unlink(*keys[first : first + ROWS_AT_ONCE])
 
 
-class RedisStore:
+class RedisStore(Rows):
     """One generation. Satisfies `OnlineStore`."""
 
     def __init__(self, url: str, project: str, version: str) -> None:
@@ -144,37 +141,6 @@ class RedisStore:
             self.meta: Mapping[str, Any] = meta_of(raw)
         except ValueError as error:
             raise unreadable(f"Redis, {self._keys}", str(error)) from error
-
-    def profile_id_of(self, identity: str) -> str | None:
-        """Return the profile that holds an identity (`namespace:value`), or None."""
-        found = self._get("identities", identity)
-        return found.decode() if found is not None else None
-
-    def profile(self, profile_id: str) -> ProfileRecord | None:
-        """Return a profile, or None when there is none of that id."""
-        found = self._get("profiles", profile_id)
-        return profile_of(found) if found is not None else None
-
-    def vector(self, profile_id: str, goal: str) -> Floats | None:
-        """Return the features (n,) of a person eligible for `goal`, NaN = null; None otherwise."""
-        found = self._get(vectors_of(goal), profile_id)
-        return floats_of(found) if found is not None else None
-
-    def history(self, profile_id: str) -> History | None:
-        """Return what live features of a person are made of; None where it is not kept."""
-        found = self._get("histories", profile_id)
-        return unpack(found) if found is not None else None
-
-    def part(self, identity: str) -> History | None:
-        """Return what a history has of one identity; None where it is all of its person."""
-        found = self._get("parts", identity)
-        return unpack(found) if found is not None else None
-
-    def component(self, identity: str) -> Component | None:
-        """Return whom links reach from an identity; None where they reach nobody."""
-        first = self._get("reached", identity)
-        found = self._get("components", first.decode()) if first is not None else None
-        return component_of(found) if found is not None else None
 
     def sample(self, goal: str) -> Floats | None:
         """Return any one vector of `goal`, or None when nobody was eligible."""

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 import orjson
 
+from features.behavior.history import History
+from features.behavior.packed import unpack
 from features.errors import did_you_mean
 from features.identity.live import Component
 from serving.online import Floats, OnlineStoreError, ProfileRecord
@@ -72,18 +74,51 @@ def meta_of(raw: bytes | None) -> dict[str, Any]:
     return meta
 
 
-def profile_of(raw: bytes) -> ProfileRecord:
-    """Return a profile as it was put in."""
-    said = orjson.loads(raw)
-    said |= {key: tuple(said[key]) for key in ("identities", "aliases", "segments")}
-    return ProfileRecord(**said)
+class Rows:
+    """What the tables of one generation say, wherever a store keeps them."""
 
+    def profile_id_of(self, identity: str) -> str | None:
+        """Return the profile that holds an identity (`namespace:value`), or None."""
+        found = self._get("identities", identity)
+        return found.decode() if found is not None else None
 
-def component_of(raw: bytes) -> Component:
-    """Return a component as it was put in: JSON knows no tuples."""
-    names = [each.name for each in fields(Component)]
-    values = zip(names, orjson.loads(raw), strict=True)
-    return Component(**{name: _as_tuple(value) for name, value in values})
+    def profile(self, profile_id: str) -> ProfileRecord | None:
+        """Return a profile, or None when there is none of that id."""
+        found = self._get("profiles", profile_id)
+        if found is None:
+            return None
+        said = orjson.loads(found)
+        said |= {key: tuple(said[key]) for key in ("identities", "aliases", "segments")}
+        return ProfileRecord(**said)
+
+    def vector(self, profile_id: str, goal: str) -> Floats | None:
+        """Return the features (n,) of a person eligible for `goal`, NaN = null; None otherwise."""
+        found = self._get(vectors_of(goal), profile_id)
+        return floats_of(found) if found is not None else None
+
+    def history(self, profile_id: str) -> History | None:
+        """Return what live features of a person are made of; None where it is not kept."""
+        found = self._get("histories", profile_id)
+        return unpack(found) if found is not None else None
+
+    def part(self, identity: str) -> History | None:
+        """Return what a history has of one identity; None where it is all of its person."""
+        found = self._get("parts", identity)
+        return unpack(found) if found is not None else None
+
+    def component(self, identity: str) -> Component | None:
+        """Return whom links reach from an identity; None where they reach nobody."""
+        first = self._get("reached", identity)
+        found = self._get("components", first.decode()) if first is not None else None
+        if found is None:
+            return None
+        # JSON knows no tuples.
+        values = zip(fields(Component), map(_as_tuple, orjson.loads(found)), strict=True)
+        return Component(**{each.name: value for each, value in values})
+
+    def _get(self, table: str, key: str) -> bytes | None:
+        """Return the row of a table under a key, or None."""
+        raise NotImplementedError
 
 
 def _as_tuple(value: Any) -> Any:
