@@ -91,11 +91,9 @@ class Finder:
         arrived = looking.of(person.identities)
         if not arrived and before is not None and {*before.identities} == {*person.identities}:
             return self._published(before)
-        profiles = {
-            profile.profile_id: profile
-            for identity in person.identities
-            if (profile := self.profile(identity)) is not None
-        }
+        ids = dict.fromkeys(map(self.online.profile_id_of, person.identities))
+        found = (self.online.profile(each) for each in ids if each is not None)
+        profiles = {each.profile_id: each for each in found if each is not None}
         leading = profiles.get(person.profile_id) or next(iter(profiles.values()), None)
         own = frozenset(person.identities)
         parts: list[History] = []
@@ -152,18 +150,25 @@ class _Looking:
 
     def with_identity(self, identity: str) -> list[Arrived]:
         """Return the events that have an identity on them."""
-        if identity not in self.found:
-            listed = self.finder.recent.of([identity])
-            listed += [each for each in self.asked if identity in each.identities]
-            self.found[identity] = listed
+        self._look_up([identity])
         return self.found[identity]
 
-    def around(self, identities: Iterable[str]) -> list[Arrived]:
+    def _look_up(self, identities: Iterable[str]) -> None:
+        """Fetch together what was not asked for before: a store may be a network away."""
+        anew = [each for each in identities if each not in self.found]
+        if anew:
+            listed = [*self.finder.recent.of(anew), *self.asked]
+            events = {each.id: each for each in reversed(listed)}.values()
+            for identity in anew:
+                self.found[identity] = [each for each in events if identity in each.identities]
+
+    def around(self, identities: Sequence[str]) -> list[Arrived]:
         """Return the events that have one of these identities on them, and those of the question.
 
         One that was received already counts as it was received.
         """
-        listed = [each for identity in identities for each in self.with_identity(identity)]
+        self._look_up(identities)
+        listed = [each for identity in identities for each in self.found[identity]]
         return [*{each.id: each for each in reversed([*listed, *self.asked])}.values()]
 
     def of(self, identities: Sequence[str]) -> list[Arrived]:
