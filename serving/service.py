@@ -20,7 +20,7 @@ app = create_app(load(_folder), _folder)
 
 
 # BentoML's own metrics, access log and traces hold raw paths, and so identities. A trace that is
-# not kept still costs a request a tenth of a millisecond and some kilobytes that never come back.
+# not kept still costs a request time, and kilobytes that never come back.
 @bentoml.service(
     name="likelier",
     workers=1,
