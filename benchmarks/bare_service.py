@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bentoml
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,12 +17,21 @@ async def constant(request: Request) -> Response:
     return Response(b'{"answer":1}', media_type="application/json")
 
 
-@bentoml.service(
-    name="bare",
-    workers=1,
-    metrics={"enabled": False},
-    logging={"access": {"enabled": False}},
-)
-@bentoml.asgi_app(Starlette(routes=[Route("/score", constant, methods=["POST"])]), path="/")
+bare = bentoml.asgi_app(Starlette(routes=[Route("/score", constant, methods=["POST"])]), path="/")
+QUIET: dict[str, Any] = {
+    "workers": 1,
+    "metrics": {"enabled": False},
+    "logging": {"access": {"enabled": False}},
+}
+
+
+@bentoml.service(name="bare", **QUIET)
+@bare
 class Bare:
     """Ready at once."""
+
+
+@bentoml.service(name="untraced", tracing={"excluded_urls": ".*"}, **QUIET)
+@bare
+class Untraced:
+    """The same without BentoML's traces, which our service does not keep either."""

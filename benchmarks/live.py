@@ -4,11 +4,13 @@
 
 A generated shop of people with 50 to 500 events each in the last 180 days and two goals, run and
 served as any project is. Everyone asked about has an event received since the run, so every score
-is of features computed in the request. Two services run side by side on the loopback address, each
-one worker: this one, and a bare Starlette route that answers a constant, through the same BentoML.
+is of features computed in the request. Three services run side by side on the loopback address, one
+worker each: this one, a bare Starlette route that answers a constant, through the same BentoML, and
+that route without BentoML's traces, which this service does not keep either (`untraced`).
 
-- score: `POST /score`, both goals, no factors; rounds of both services turn by turn, by 1 and by 4
-  clients that keep their connection. Ratios are of the percentiles of both.
+- score: `POST /score`, both goals, no factors; rounds of the services turn by turn, by 1 and by 4
+  clients that keep their connection. Ratios are of ours to the bare route by percentile, and
+  `_untraced` to the other.
 - counted: an event is posted; from the answer 202 to the end of an answer that counts it.
 - soak: three scores and one event in turn at half of the most scores a second, for SOAK_MINUTES.
   Memory is what the service's processes hold for themselves (files that are mapped not counted).
@@ -72,11 +74,11 @@ def main(people: int, minutes: float, kept: Path | None) -> None:
         print(f"{people:,} people, {figures['events']:,} events", flush=True)
         figures["run_seconds"] = round(published(folder), 1)
         print(f"run: {figures['run_seconds']} s", flush=True)
-        with services(folder) as (ours, bare, process):
-            warm(ours, people)
-            figures |= compared(ours, bare, people)
-            figures |= counted(ours, people)
-            figures |= soaked(ours, process, people, minutes, figures["scores_a_second"])
+        with services(folder) as (ports, process):
+            warm(ports["ours"], people)
+            figures |= compared(ports, people)
+            figures |= counted(ports["ours"], people)
+            figures |= soaked(ports["ours"], process, people, minutes, figures["scores_a_second"])
     print(json.dumps(figures))
 
 
@@ -189,20 +191,24 @@ def published(folder: Path) -> float:
 
 
 @contextmanager
-def services(folder: Path) -> Iterator[tuple[int, int, int]]:
-    """Yield the ports of our service and of the bare one, and the process id of ours."""
-    ours, bare = free_port(), free_port()
-    argv, environment = command(folder, ours)
-    plain = [sys.executable, "-m", "bentoml", "serve", "bare_service:Bare", "--host", "127.0.0.1",
-             "--port", str(bare), "--working-dir", str(CHECKOUT / "benchmarks")]  # fmt: skip
+def services(folder: Path) -> Iterator[tuple[dict[str, int], int]]:
+    """Yield the ports of the services by name, and the process id of ours."""
+    ports = {name: free_port() for name in ("ours", "bare", "untraced")}
+    argv, environment = command(folder, ports["ours"])
+    plain = [
+        [sys.executable, "-m", "bentoml", "serve", f"bare_service:{name.capitalize()}",
+         "--host", "127.0.0.1", "--port", str(ports[name]),
+         "--working-dir", str(CHECKOUT / "benchmarks")]
+        for name in ("bare", "untraced")
+    ]  # fmt: skip
     started = [
         subprocess.Popen(each, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
-        for each in (argv, plain)
+        for each in (argv, *plain)
     ]
     try:
-        for port, process in zip((ours, bare), started, strict=True):
+        for port, process in zip(ports.values(), started, strict=True):
             wait_ready(port, process)
-        yield ours, bare, started[0].pid
+        yield ports, started[0].pid
     finally:
         for process in started:
             process.send_signal(signal.SIGTERM)
@@ -319,16 +325,16 @@ def asked(port: int, persons: Sequence[int]) -> Floats:
     return took
 
 
-def compared(ours: int, bare: int, people: int) -> dict[str, float]:
-    """Ask both services turn by turn; return percentiles of ours and ratios of both."""
+def compared(ports: dict[str, int], people: int) -> dict[str, float]:
+    """Ask the services turn by turn; return percentiles of ours and their ratios to others'."""
     figures: dict[str, float] = {}
     print(f"{'clients':<9}{'service':<9}{'p50 ms':>9}{'p99 ms':>9}{'a second':>10}")
     for clients in (1, 4):
-        took: dict[str, list[Floats]] = {"ours": [], "bare": []}
-        rates: dict[str, list[float]] = {"ours": [], "bare": []}
+        took: dict[str, list[Floats]] = {name: [] for name in ports}
+        rates: dict[str, list[float]] = {name: [] for name in ports}
         with multiprocessing.get_context("fork").Pool(clients) as pool:
             for turn in range(ROUNDS):
-                for name, port in (("ours", ours), ("bare", bare)):
+                for name, port in ports.items():
                     draw = random.Random(turn)
                     some = [
                         [draw.randrange(people) for _ in range(REQUESTS // clients)]
@@ -342,7 +348,9 @@ def compared(ours: int, bare: int, people: int) -> dict[str, float]:
             all_took = {name: np.concatenate(some) for name, some in took.items()}
             found = {name: float(np.percentile(some, percent)) for name, some in all_took.items()}
             figures[f"p{percent}_ms{suffix}"] = round(found["ours"] * 1e3, 3)
-            figures[f"ratio_p{percent}{suffix}"] = round(found["ours"] / found["bare"], 2)
+            for name, against in (("bare", ""), ("untraced", "_untraced")):
+                ratio = round(found["ours"] / found[name], 2)
+                figures[f"ratio_p{percent}{suffix}{against}"] = ratio
         for name, some in all_took.items():
             p50, p99 = np.percentile(some, [50, 99]) * 1e3
             rate = float(np.median(rates[name]))

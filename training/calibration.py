@@ -7,6 +7,7 @@ probability. The percentile is read from the margin instead, where isotonic ties
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,6 +58,9 @@ class Calibrator:
 
     def probability(self, margin: Floats) -> Floats:
         """Return the probabilities of margins (n,): the same bits for one margin and for many."""
+        if self.method == "isotonic" and len(margin) == 1:
+            one = _between_two(float(margin[0]), self.knots, self.levels)
+            return np.array([min(max(one, LEAST), MOST)])
         if self.method == "isotonic":
             raw = _between(margin, *self._points)
         else:
@@ -164,6 +168,17 @@ def _between(margin: Floats, knots: Floats, levels: Floats) -> Floats:
     low, high = levels[left], levels[left + 1]
     share = (inside - knots[left]) / (knots[left + 1] - knots[left])
     return np.asarray(within(low + share * (high - low), low, high))
+
+
+def _between_two(margin: float, knots: Sequence[float], levels: Sequence[float]) -> float:
+    """Interpolate one margin as `_between` does: of a single one NumPy's calls cost far more."""
+    if len(knots) == 1:
+        return levels[0]
+    inside = min(max(margin, knots[0]), knots[-1])
+    left = min(max(bisect_right(knots, inside) - 1, 0), len(knots) - 2)
+    low, high = levels[left], levels[left + 1]
+    share = (inside - knots[left]) / (knots[left + 1] - knots[left])
+    return min(max(low + share * (high - low), low), high)
 
 
 def within(values: Any, least: Any, most: Any) -> Any:

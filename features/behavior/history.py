@@ -90,18 +90,22 @@ class History:
 
     `events`: event type to its events. `attributes`: profile attribute to its merged value; absent
     = unknown. `identities`: namespace to the number of identities in it; absent = none.
+    `known_as_of`: a moment at which all events are sure to have been known; None = not asked yet.
     """
 
     events: Mapping[str, Events] = field(default_factory=dict)
     attributes: Mapping[str, Stated] = field(default_factory=dict)
     identities: Mapping[str, int] = field(default_factory=dict)
+    known_as_of: int | None = None
 
     def known(self, as_of: int) -> History:
         """Return the history with the events alone that were known at `as_of`."""
+        if self.known_as_of == as_of:
+            return self
         moments = [some.known_at for some in self.events.values()]
         if not moments or time.known_before(np.concatenate(moments), as_of).all():
-            return self
-        return replace(self, events=dict(self._known(as_of)))
+            return replace(self, known_as_of=as_of)
+        return replace(self, events=dict(self._known(as_of)), known_as_of=as_of)
 
     def _known(self, as_of: int) -> Iterator[tuple[str, Events]]:
         for event, some in self.events.items():
@@ -119,7 +123,7 @@ class History:
             event: _in_order([events[event] for events in listed if event in events])
             for event in types
         }
-        return replace(self, events=added)
+        return replace(self, events=added, known_as_of=None)
 
 
 def _in_order(parts: Sequence[Events]) -> Events:
@@ -156,10 +160,11 @@ def _one_after_another(columns: Sequence[Column | None], lengths: Sequence[int])
 
 
 def _texts(columns: Sequence[Texts | None], lengths: Sequence[int]) -> Texts:
-    """Return text columns as one: every value is given a place anew."""
-    places: dict[str, int] = {}
-    codes = []
-    for column, length in zip(columns, lengths, strict=True):
+    """Return text columns as one: the values of the first stay where they are."""
+    first = columns[0].values if columns[0] else ()
+    places = dict(zip(first, range(len(first)), strict=True))
+    codes = [columns[0].codes if columns[0] else np.full(lengths[0], -1, np.int32)]
+    for column, length in zip(columns[1:], lengths[1:], strict=True):
         values = column.values if column else ()
         # One more, so that -1 (null) finds -1.
         anew = np.array([*(places.setdefault(v, len(places)) for v in values), -1], np.int32)

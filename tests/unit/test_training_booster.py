@@ -3,9 +3,11 @@
 import hashlib
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from lightgbm.basic import LightGBMError
 from sklearn.metrics import roc_auc_score
 
 from features.errors import SettingsError
@@ -36,6 +38,19 @@ def test_one_row_gives_the_bits_of_the_batch():
     for row in range(len(awkward)):
         assert TREES.margin(awkward[row : row + 1]) == margin[row]
         assert (TREES.contributions(awkward[row : row + 1])[0] == contributions[row]).all()
+
+
+def test_single_rows_may_be_asked_about_by_many_threads():
+    rows = [MATRIX[place : place + 1] for place in range(200)] * 10
+    with ThreadPoolExecutor(8) as pool:
+        found = np.concatenate(list(pool.map(TREES.margin, rows)))
+    assert found.tolist() == TREES.margin(MATRIX[:200]).tolist() * 10
+
+
+@pytest.mark.parametrize("width", [11, 13])
+def test_a_row_of_another_width_is_refused(width):
+    with pytest.raises(LightGBMError, match="number of features"):
+        TREES.margin(np.zeros((1, width)))
 
 
 def test_row_layout_does_not_matter():
