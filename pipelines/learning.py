@@ -47,7 +47,7 @@ from training.tuning import Budget
 from training.usability import Usability
 
 TRAINED = "trained"
-TRAINED_VERSION = 15
+TRAINED_VERSION = 16
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ Floats = NDArray[np.float64]
 
 DEEPEST = 6
 FOLDS = 5
-FEWEST_COLUMNS = 8
 SMALL = 20_000
 """Below this many rows each fifth of the people validates in turn: one fifth would be noise.
 
@@ -51,16 +50,16 @@ class BoosterParams:
     """How to grow the trees. The defaults are for small, noisy, strongly correlated features.
 
     `min_data_in_leaf` None grows with the square root of the rows, from 20 to 200. `max_depth` is
-    1 to 6, since explaining a tree costs with the square of its depth. A tree sees at least eight
-    columns whatever `feature_fraction` says. `num_threads` is a setting and never the machine's,
-    because the stored text names it. `learning_rate` None is settled by `settled`.
+    1 to 6, since explaining a tree costs with the square of its depth. Every tree sees all columns:
+    of one that it did not see, those that go along with it would be the reason (ADR 0017).
+    `num_threads` is a setting and never the machine's, because the stored text names it.
+    `learning_rate` None is settled by `settled`.
     """
 
     learning_rate: float | None = None
     num_leaves: int = 8
     max_depth: int = 5
     min_data_in_leaf: int | None = None
-    feature_fraction: float = 0.4
     bagging_fraction: float = 0.7
     lambda_l2: float = 1.0
     max_rounds: int = 2_000
@@ -88,8 +87,8 @@ class BoosterParams:
         patience = self.early_stopping_rounds // 2 if many else self.early_stopping_rounds
         return replace(self, learning_rate=0.05 if many else 0.02, early_stopping_rounds=patience)
 
-    def settings(self, rows: int, columns: int) -> dict[str, Any]:
-        """Return LightGBM's parameters for a training on `rows` rows of `columns` columns."""
+    def settings(self, rows: int) -> dict[str, Any]:
+        """Return LightGBM's parameters for a training on `rows` rows."""
         scaled = int(np.clip(np.sqrt(rows) / 3, 20, 200))
         leaf = scaled if self.min_data_in_leaf is None else self.min_data_in_leaf
         return {
@@ -98,7 +97,6 @@ class BoosterParams:
             "num_leaves": self.num_leaves,
             "max_depth": self.max_depth,
             "min_data_in_leaf": leaf,
-            "feature_fraction": min(1.0, max(self.feature_fraction, FEWEST_COLUMNS / columns)),
             "bagging_fraction": self.bagging_fraction,
             "bagging_freq": 1 if self.bagging_fraction < 1 else 0,
             "lambda_l2": self.lambda_l2,
@@ -269,14 +267,14 @@ class Rehearsal:
         names = [f"column_{number}" for number in range(matrix.shape[1])]
         # Without the filter the same bins serve for leaves of any size.
         settings = _settings(params, matrix, None) | {"feature_pre_filter": False}
-        self._shape, self._judged, self._outcome = matrix.shape, judged, outcome
+        self._rows, self._judged, self._outcome = len(matrix), judged, outcome
         self._fit = _data(matrix, label, names, settings)
         plain = np.ascontiguousarray(judged, dtype=np.float64)
         self._later = self._fit.create_valid(plain, outcome)
 
     def leaf_of(self, params: BoosterParams) -> int:
         """Return the fewest rows of a leaf under `params`."""
-        return int(params.settings(*self._shape)["min_data_in_leaf"])
+        return int(params.settings(self._rows)["min_data_in_leaf"])
 
     def losses(
         self, params: BoosterParams, watch: Callable[[int, float], None]
@@ -291,8 +289,7 @@ class Rehearsal:
             watch(env.iteration + 1, float(env.evaluation_result_list[0][2]))
 
         booster = lightgbm.train(
-            params.settings(*self._shape)
-            | {"metric": "binary_logloss", "feature_pre_filter": False},
+            params.settings(self._rows) | {"metric": "binary_logloss", "feature_pre_filter": False},
             self._fit,
             params.max_rounds,
             valid_sets=[self._later],
@@ -351,7 +348,7 @@ def _lightgbm() -> Any:
 def _settings(
     params: BoosterParams, matrix: Floats, monotone: Sequence[int] | None
 ) -> dict[str, Any]:
-    settings = params.settings(*matrix.shape)
+    settings = params.settings(len(matrix))
     if monotone is not None:
         settings["monotone_constraints"] = list(monotone)
     return settings

@@ -29,10 +29,7 @@ Floats = NDArray[np.float64]
 MOST_LEAVES = 31
 STEP, WARM_UP, FIRST_WHOLE = 10, 30, 4
 """Rounds between looks at a trial, rounds and trials before any is pruned."""
-TUNED = (
-    "num_leaves", "max_depth", "min_data_in_leaf", "feature_fraction", "bagging_fraction",
-    "lambda_l2",
-)  # fmt: skip
+TUNED = ("num_leaves", "max_depth", "min_data_in_leaf", "bagging_fraction", "lambda_l2")
 
 
 @dataclass(frozen=True)
@@ -170,14 +167,13 @@ def _proposed(trial: Any, leaf: int) -> dict[str, Any]:
         "max_depth": depth,
         "num_leaves": min(2**depth, trial.suggest_int("num_leaves", 2, MOST_LEAVES, log=True)),
         "min_data_in_leaf": max(2, round(leaf * trial.suggest_float("leaf", 0.25, 4, log=True))),
-        "feature_fraction": trial.suggest_float("feature_fraction", 0.2, 1.0),
         "bagging_fraction": trial.suggest_float("bagging_fraction", 0.5, 1.0),
         "lambda_l2": trial.suggest_float("lambda_l2", 0.01, 100.0, log=True),
     }
 
 
 def _defaults(params: BoosterParams, leaf: int) -> dict[str, Any]:
-    names = ("max_depth", "num_leaves", "feature_fraction", "bagging_fraction", "lambda_l2")
+    names = ("max_depth", "num_leaves", "bagging_fraction", "lambda_l2")
     return {"leaf": 1.0} | {name: getattr(params, name) for name in names}
 
 

@@ -163,9 +163,9 @@ def test_a_monotone_column_never_turns():
 
 def test_rounds_are_few_on_noise_and_more_where_there_is_something_to_learn():
     people = np.arange(len(LABEL))
-    shuffled = np.random.default_rng(5).permutation(LABEL)
-    noise = choose_rounds(MATRIX, shuffled, people, QUICK)
-    assert noise < 25 < choose_rounds(MATRIX, LABEL, people, QUICK)
+    shuffles = [np.random.default_rng(seed).permutation(LABEL) for seed in range(5, 12)]
+    noise = [choose_rounds(MATRIX, shuffled, people, QUICK) for shuffled in shuffles]
+    assert np.median(noise) < 30 and 2 * max(noise) < choose_rounds(MATRIX, LABEL, people, QUICK)
 
 
 def test_a_person_is_never_validated_on_their_own_rows():
@@ -199,13 +199,19 @@ def test_the_defaults_do_at_least_as_well_as_lightgbms_own(rows):
 
 @pytest.mark.parametrize(("rows", "leaf"), [(300, 20), (10_000, 33), (90_000, 100), (10**7, 200)])
 def test_leaves_grow_with_the_square_root_of_the_rows(rows, leaf):
-    assert BoosterParams().settings(rows, 100)["min_data_in_leaf"] == leaf
-    assert BoosterParams(min_data_in_leaf=5).settings(rows, 100)["min_data_in_leaf"] == 5
+    assert BoosterParams().settings(rows)["min_data_in_leaf"] == leaf
+    assert BoosterParams(min_data_in_leaf=5).settings(rows)["min_data_in_leaf"] == 5
 
 
-def test_a_tree_sees_at_least_eight_columns():
-    fractions = [BoosterParams().settings(100, count)["feature_fraction"] for count in (1, 16, 80)]
-    assert fractions == [1.0, 0.5, 0.4]
+def test_a_column_that_decides_is_the_reason_and_not_its_shadows():
+    draw = np.random.default_rng(3)
+    cause = draw.normal(size=20_000)
+    shadows = [cause + draw.normal(size=20_000) for _ in range(11)]
+    label = (draw.random(20_000) < 1 / (1 + np.exp(-2 * cause))).astype(np.int8)
+    matrix = np.column_stack([cause, *shadows])
+    trees = Trees.fit(matrix, label, NAMES, BoosterParams(), 100)
+    sizes = np.abs(trees.contributions(matrix[:2_000])[:, :-1]).mean(axis=0)
+    assert sizes[0] > 0.9 * sizes.sum()
 
 
 @pytest.mark.parametrize("depth", [0, 7, -1])
@@ -216,8 +222,8 @@ def test_trees_too_deep_to_explain_are_refused(depth):
 
 def test_nothing_that_ruins_probabilities_or_contributions_is_set():
     banned = {"is_unbalance", "scale_pos_weight", "zero_as_missing", "linear_tree"}
-    assert not banned & set(BoosterParams().settings(100, 10))
-    assert BoosterParams().settings(100, 10)["deterministic"] is True
+    assert not banned & set(BoosterParams().settings(100))
+    assert BoosterParams().settings(100)["deterministic"] is True
 
 
 def test_importing_the_room_loads_no_library_that_is_slow_to_load():

@@ -36,7 +36,7 @@ def test_the_first_trial_is_the_defaults_judged_by_their_log_loss(tuned):
     first = tuned.trials[0]
     assert first.params["max_depth"] == QUICK.max_depth
     assert first.params["num_leaves"] == QUICK.num_leaves
-    leaf = QUICK.settings(*FIT.matrix.shape)["min_data_in_leaf"]
+    leaf = QUICK.settings(len(FIT.matrix))["min_data_in_leaf"]
     assert first.params["min_data_in_leaf"] == leaf
     trees = Trees.fit(FIT.matrix, FIT.label, FIT.names, QUICK, first.rounds)
     chance = 1 / (1 + np.exp(-trees.margin(LATER.matrix)))
