@@ -7,10 +7,8 @@ probabilities), no zero_as_missing and no linear trees (their contributions are 
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,6 +23,7 @@ from training.split import person_fraction
 
 if TYPE_CHECKING:
     from training.shapley import ShapleyTables
+    from training.walking import Walk
 
 Floats = NDArray[np.float64]
 
@@ -38,8 +37,6 @@ on a busy machine can take many times as long.
 """
 SAMPLED = 200_000
 """Rows that columns are binned by, where there are more. Nulls are looked for in every row."""
-_RAW_SCORE, _FLOAT64 = 1, 1
-"""`C_API_PREDICT_RAW_SCORE` and `C_API_DTYPE_FLOAT64` of LightGBM's C interface."""
 BLOCK = 50_000
 MANY = 50_000
 """From this many rows on trees are grown in larger, fewer steps."""
@@ -142,8 +139,8 @@ class Trees:
 
     def margin(self, matrix: Floats) -> Floats:
         """Return the raw log-odds (n,) of rows (n, features): one row gives a batch's bits."""
-        if len(matrix) == 1 and matrix.shape[1] == self._one_row.width:
-            return np.array([self._one_row.margin(matrix)])
+        if len(matrix) == 1 and (walk := self._walk) and matrix.shape[1] == walk.width:
+            return walk.margin(matrix)
         raw = self._predict(matrix, raw_score=True)
         return raw.reshape(len(matrix))
 
@@ -191,13 +188,21 @@ class Trees:
         return lightgbm.Booster(model_str=self.text)
 
     @cached_property
-    def _one_row(self) -> _OneRow:
-        return _OneRow(self._booster)
+    def _walk(self) -> Walk | None:
+        # Imported here: the compiler takes half a second, and few commands score single rows.
+        from training.tree_text import Untabled
+        from training.walking import Walk
+
+        try:
+            return Walk.from_text(self.text)
+        except Untabled:
+            return None
 
     @cached_property
     def _tables(self) -> ShapleyTables | None:
         # Imported here: the compiler takes most of a second, and few commands explain.
-        from training.shapley import ShapleyTables, Untabled
+        from training.shapley import ShapleyTables
+        from training.tree_text import Untabled
 
         row = np.zeros((1, int(self._booster.num_feature())))
         base = self._predict(row, pred_contrib=True).ravel()[-1]
@@ -214,43 +219,6 @@ class Trees:
         threads = 1 if len(matrix) < 64 else self.threads
         plain = np.ascontiguousarray(matrix, dtype=np.float64)
         return np.asarray(self._booster.predict(plain, num_threads=threads, **how))
-
-
-class _OneRow:
-    """Scores rows one at a time by LightGBM's single-row calls, which its Python side lacks.
-
-    What `predict` sets up for each call, several times what a row takes, is set up once here. It
-    may be called from several threads: LightGBM holds a lock meanwhile.
-    """
-
-    def __init__(self, booster: Any) -> None:
-        self.width = int(booster.num_feature())
-        self._booster = booster
-        self._library, self._prepared = _lightgbm().basic._LIB, ctypes.c_void_p()
-        code = self._library.LGBM_BoosterPredictForMatSingleRowFastInit(
-            booster._handle, ctypes.c_int(_RAW_SCORE), ctypes.c_int(0), ctypes.c_int(-1),
-            ctypes.c_int(_FLOAT64), ctypes.c_int32(self.width), b"num_threads=1",
-            ctypes.byref(self._prepared),
-        )  # fmt: skip
-        if code:
-            raise RuntimeError(f"LightGBM cannot score single rows: {self._why()}")
-        # Let go of before the booster, which it points into.
-        self._finish = weakref.finalize(self, self._library.LGBM_FastConfigFree, self._prepared)
-
-    def margin(self, row: Floats) -> float:
-        """Return the raw log-odds of one row (1, width)."""
-        plain = np.ascontiguousarray(row, dtype=np.float64)
-        found, length = ctypes.c_double(), ctypes.c_int64()
-        code = self._library.LGBM_BoosterPredictForMatSingleRowFast(
-            self._prepared, ctypes.c_void_p(plain.ctypes.data), ctypes.byref(length),
-            ctypes.byref(found),
-        )  # fmt: skip
-        if code:
-            raise RuntimeError(f"LightGBM cannot score this row: {self._why()}")
-        return found.value
-
-    def _why(self) -> str:
-        return str(self._library.LGBM_GetLastError().decode())
 
 
 class Rehearsal:

@@ -20,7 +20,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from training.shapley_loops import LEFT, RIGHT, ZERO_RIGHT, explain_rows, fill_tables
+from training.shapley_loops import explain_rows, fill_tables
+from training.tree_text import Tree, Untabled, read_trees
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -32,24 +33,6 @@ MOST_CELLS = 1 << 26
 """Largest tables of one model: half a gigabyte."""
 ALONE = 256
 """Up to this many rows one thread does it: starting a second costs more than it saves."""
-
-
-class Untabled(Exception):
-    """Trees that tables cannot explain, and why; LightGBM's own method can."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Tree:
-    """One tree's arrays, by node or by leaf. A child below 0 is leaf -1 - child."""
-
-    feature: Places
-    threshold: Floats
-    missing: Places
-    left: Places
-    right: Places
-    count: Floats
-    leaf_value: Floats
-    leaf_count: Floats
 
 
 @dataclass(frozen=True)
@@ -99,11 +82,7 @@ class ShapleyTables:
     @classmethod
     def from_text(cls, text: str, base: float) -> ShapleyTables:
         """Make the tables of LightGBM's model text. Raises `Untabled` where they cannot be."""
-        header, *rest = text.partition("\nparameters:")[0].split("\nTree=")
-        trees = [_read(part) for part in rest]
-        if "num_tree_per_iteration=1" not in header or "average_output" in header:
-            raise Untabled("Not one margin summed over trees.")
-        width = int(_fields(header)["max_feature_idx"]) + 1
+        width, trees = read_trees(text)
         return _Builder().tables(width, base, [tree for tree in trees if len(tree.feature)])
 
     def contributions(self, matrix: Floats, threads: int = 1) -> Floats:
@@ -152,7 +131,7 @@ class _Builder:
         self.steps: list[tuple[int, int, int, int]] = []
         self.share: list[float] = []
 
-    def tables(self, width: int, base: float, trees: Sequence[_Tree]) -> ShapleyTables:
+    def tables(self, width: int, base: float, trees: Sequence[Tree]) -> ShapleyTables:
         """Return the tables of `trees`, none of which is a single leaf."""
         for tree in trees:
             leaves = list(_leaves(tree))
@@ -181,7 +160,7 @@ class _Builder:
             _places(self.table_start),
         )
 
-    def _add_group(self, tree: _Tree, leaves: Sequence[_Leaf]) -> None:
+    def _add_group(self, tree: Tree, leaves: Sequence[_Leaf]) -> None:
         bits = list(dict.fromkeys(node for leaf in leaves for node in leaf.nodes))
         columns = sorted({int(tree.feature[node]) for node in bits})
         for leaf in leaves:
@@ -195,7 +174,7 @@ class _Builder:
             raise Untabled(f"Tables of more than {MOST_CELLS} numbers.")
 
     def _add_leaf(
-        self, tree: _Tree, leaf: _Leaf, bits: Sequence[int], columns: Sequence[int]
+        self, tree: Tree, leaf: _Leaf, bits: Sequence[int], columns: Sequence[int]
     ) -> None:
         features = [int(tree.feature[node]) for node in leaf.nodes]
         place = {feature: number for number, feature in enumerate(dict.fromkeys(features))}
@@ -236,40 +215,10 @@ def _gauss() -> tuple[Floats, Floats]:
 _GAUSS = _gauss()
 
 
-# Reading -----------------------------------------------------------------------------------------
+# Leaves -----------------------------------------------------------------------------------------
 
 
-def _fields(text: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-
-
-def _read(text: str) -> _Tree:
-    fields = _fields(text)
-    if int(fields.get("num_cat", 0)) or int(fields.get("is_linear", 0)):
-        raise Untabled("Categorical splits or linear leaves.")
-    threshold = _numbers(fields, "threshold")
-    kind = _numbers(fields, "decision_type").astype(np.int64)
-    left, reads = (kind >> 1) & 1, (kind >> 2) & 3
-    # Where null has no branch of its own it is read as 0: it goes where 0 goes.
-    as_zero = np.where(threshold >= 0, LEFT, RIGHT)
-    missing = np.choose(reads, [as_zero, left + ZERO_RIGHT, left + RIGHT])
-    return _Tree(
-        _numbers(fields, "split_feature").astype(np.int64),
-        threshold,
-        missing.astype(np.int64),
-        _numbers(fields, "left_child").astype(np.int64),
-        _numbers(fields, "right_child").astype(np.int64),
-        _numbers(fields, "internal_count"),
-        _numbers(fields, "leaf_value"),
-        _numbers(fields, "leaf_count"),
-    )
-
-
-def _numbers(fields: dict[str, str], key: str) -> Floats:
-    return np.array(fields.get(key, "").split(), dtype=np.float64)
-
-
-def _leaves(tree: _Tree) -> Iterator[_Leaf]:
+def _leaves(tree: Tree) -> Iterator[_Leaf]:
     """Yield a tree's leaves from left to right, so that neighbours share most of their way."""
     waiting: list[tuple[int, tuple[int, ...], tuple[bool, ...]]] = [(0, (), ())]
     while waiting:

@@ -10,16 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.compiling import compiled
+from training.tree_text import LEFT, RIGHT, ZERO, ZERO_LEFT
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 BLOCK = 512
 """Rows worked on together, so that their sums stay in the processor's cache."""
-ZERO = float(np.float32(1e-35))
-"""LightGBM reads what is no further from 0 than this as 0."""
-RIGHT, LEFT, ZERO_RIGHT, ZERO_LEFT = range(4)
-"""Where null goes; for the last two, 0 goes there too."""
 
 
 @compiled

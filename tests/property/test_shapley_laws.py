@@ -1,4 +1,4 @@
-"""Laws of the tables that explain trees, held to LightGBM's own method on random models."""
+"""Laws of the tables that explain trees and of the walk of single rows, held to LightGBM's own."""
 
 from dataclasses import dataclass
 
@@ -72,6 +72,15 @@ def by_lightgbm(trees: Trees, matrix: np.ndarray) -> np.ndarray:
     return np.asarray(booster.predict(matrix, pred_contrib=True, num_threads=1))
 
 
+def margins_by_lightgbm(trees: Trees, matrix: np.ndarray) -> np.ndarray:
+    booster = lightgbm.Booster(model_str=trees.text)
+    return np.asarray(booster.predict(matrix, raw_score=True, num_threads=1))
+
+
+def one_by_one(trees: Trees, matrix: np.ndarray) -> np.ndarray:
+    return np.array([trees.margin(row[None])[0] for row in matrix])
+
+
 def near_thresholds(trees: Trees, matrix: np.ndarray) -> np.ndarray:
     """Put values of `matrix` exactly on, or next to, the thresholds of the column's splits."""
     tables = ShapleyTables.from_text(trees.text, 0.0)
@@ -105,6 +114,7 @@ def test_every_depth_and_every_reading_of_null(depth, reads):
     assert trees.explained_by.deepest == depth
     found = trees.contributions(matrix)
     assert np.abs(found - by_lightgbm(trees, matrix)).max() < 1e-9
+    assert (one_by_one(trees, matrix) == margins_by_lightgbm(trees, matrix)).all()
 
 
 @pytest.mark.parametrize("depth", range(1, 7))
@@ -158,3 +168,4 @@ def test_the_size_of_groups_is_no_matter(model):
             patch.setattr(shapley, "BITS", bits)
             found = ShapleyTables.from_text(trees.text, base).contributions(matrix)
             assert np.abs(found - trees.contributions(matrix)).max() < 1e-12
+    assert (one_by_one(trees, matrix) == margins_by_lightgbm(trees, matrix)).all()

@@ -10,7 +10,8 @@ import pytest
 from tests.contracts.sources import CHECKOUT
 from training import shapley
 from training.booster import Trees
-from training.shapley import ShapleyTables, Untabled
+from training.shapley import ShapleyTables
+from training.tree_text import Untabled
 
 BASE = {"verbosity": -1, "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 0, "num_threads": 1}
 HEADER = "tree\nnum_class=1\nnum_tree_per_iteration=1\nmax_feature_idx=1\n"
