@@ -36,7 +36,8 @@ demo: $(STAMP) ## a simulated shop from raw events to scores and a running servi
 	$(BIN)/likelier demo $(if $(filter 0,$(SERVE)),--no-serve)
 
 test: lint ## lint, then the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	@# Two at a time, file by file: what a file's tests share is made once.
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-all: test ## test, then the tests that take minutes (on Spark, too, where Java 17 is)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,spark]' --constraint constraints.txt
