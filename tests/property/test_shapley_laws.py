@@ -142,6 +142,7 @@ def test_any_row_of_numbers_is_explained(model, data):
     values = st.one_of(st.floats(), st.sampled_from(EDGES))
     matrix = data.draw(arrays(np.float64, (3, model.columns), elements=values))
     assert np.abs(trees.contributions(matrix) - by_lightgbm(trees, matrix)).max() < 1e-9
+    assert (one_by_one(trees, matrix) == margins_by_lightgbm(trees, matrix)).all()
 
 
 @settings(max_examples=15, deadline=None)
@@ -168,4 +169,3 @@ def test_the_size_of_groups_is_no_matter(model):
             patch.setattr(shapley, "BITS", bits)
             found = ShapleyTables.from_text(trees.text, base).contributions(matrix)
             assert np.abs(found - trees.contributions(matrix)).max() < 1e-12
-    assert (one_by_one(trees, matrix) == margins_by_lightgbm(trees, matrix)).all()
