@@ -39,7 +39,7 @@ from serving.online.places import TABLE as ONLINE
 from serving.online.places import Place
 from training.goals import CompiledGoal
 
-ONLINE_VERSION = 8
+ONLINE_VERSION = 9
 
 
 def write_online(

@@ -101,6 +101,18 @@ class LiveGoals:
             found |= some.vectors(known, as_of, goals)
         return found
 
+    def warm_up(self) -> None:
+        """Describe somebody of whom everything is known.
+
+        Loops are compiled at their first run, for which no caller should wait.
+        """
+        wanted = self.reader.wanted.events
+        stated = [(event, dict.fromkeys(names, "1")) for event, names in wanted.items()]
+        arrived = [self.reader.read(event, event, 0, 0, names) for event, names in stated]
+        history = History(self.reader.events(arrived))
+        for some in self._together:
+            some.renderer.features(history, self.as_of)
+
     def newcomer(self, identities: Iterable[str]) -> History:
         """Return the history of somebody with these identities of whom no run knew anything."""
         counts: dict[str, int] = {}

@@ -24,7 +24,7 @@ from serving.journal.event import LiveEvent
 from serving.live import LiveGoals
 from serving.online import Floats, OnlineStore, ProfileRecord, Recent
 from serving.online.places import Place
-from training.bundle import Bundle
+from training.bundle import Bundle, ScoredOne
 from training.factors import explain
 
 MOST_FACTORS = 10
@@ -116,25 +116,24 @@ class ServedGoal:
         self, vectors: Sequence[Floats], moments: Sequence[int], factors: int
     ) -> list[dict[str, Any]]:
         """Return the answers for people with these vectors, each at a moment of its own."""
-        matrix = np.stack(vectors) if len(vectors) > 1 else vectors[0][None]
-        found = self.bundle.score(matrix)
-        reasons = self._reasons(matrix, factors)
+        found = self._scores(vectors)
+        reasons = self._reasons(vectors, factors)
         return [
-            self._answer(
-                "scored",
-                moments[row],
-                probability=float(found.probability[row]),
-                score=float(found.score[row]),
-                percentile=int(found.percentile[row]),
-                bucket=str(found.bucket[row]),
-                factors=reasons[row],
-            )
-            for row in range(len(vectors))
+            self._answer("scored", moment, **one._asdict(), factors=some)
+            for one, moment, some in zip(found, moments, reasons, strict=True)
         ]
 
-    def _reasons(self, matrix: Floats, factors: int) -> list[list[dict[str, object]]]:
+    def _scores(self, vectors: Sequence[Floats]) -> Iterable[ScoredOne]:
+        if len(vectors) == 1:
+            return [self.bundle.score_one(vectors[0])]
+        found = self.bundle.score(np.stack(vectors))
+        parts = found.probability, found.score, found.percentile, found.bucket
+        return map(ScoredOne, *(part.tolist() for part in parts))
+
+    def _reasons(self, vectors: Sequence[Floats], factors: int) -> list[list[dict[str, object]]]:
         if not factors:
-            return [[] for _ in matrix]
+            return [[] for _ in vectors]
+        matrix = np.stack(vectors)
         contributions = self.bundle.trees.contributions(matrix)
         found = explain(contributions, matrix, self.bundle.features, factors)
         return [found.of(row) for row in range(len(matrix))]
@@ -222,7 +221,11 @@ class Scorer:
         return scorer
 
     def warm_up(self) -> None:
-        """Score and explain one stored vector a goal, or an empty one where there is none."""
+        """Score and explain one stored vector a goal, or an empty one where there is none.
+
+        And describe somebody: the first time takes longest.
+        """
+        self.live.warm_up()
         for goal in self.goals.values():
             stored = self.online.sample(goal.name)
             empty = np.full(len(goal.bundle.names), np.nan)

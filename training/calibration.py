@@ -57,15 +57,20 @@ class Calibrator:
         return _isotonic(margin, label)
 
     def probability(self, margin: Floats) -> Floats:
-        """Return the probabilities of margins (n,): the same bits for one margin and for many."""
-        if self.method == "isotonic" and len(margin) == 1:
-            one = _between_two(float(margin[0]), self.knots, self.levels)
-            return np.array([min(max(one, LEAST), MOST)])
+        """Return the probabilities of margins (n,)."""
         if self.method == "isotonic":
             raw = _between(margin, *self._points)
         else:
             raw = expit(self.slope * margin + self.intercept)
         return np.asarray(within(raw, LEAST, MOST))
+
+    def of_one(self, margin: float) -> float:
+        """Return the probability of one margin, with the bits that `probability` gives it."""
+        if self.method == "isotonic":
+            raw = _between_two(margin, self.knots, self.levels)
+        else:
+            raw = float(expit(self.slope * margin + self.intercept))
+        return min(max(raw, LEAST), MOST)
 
     @cached_property
     def _points(self) -> tuple[Floats, Floats]:

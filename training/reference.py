@@ -7,6 +7,7 @@ margins, so one call and a batch agree and isotonic ties do not matter.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +22,8 @@ Floats = NDArray[np.float64]
 
 MOST_QUANTILES = 10_001
 MEDIUM_FROM, HIGH_FROM = 25.0, 75.0
-BUCKETS = np.array(["low", "medium", "high"])
-_FROM = np.array([MEDIUM_FROM, HIGH_FROM])
+_NAMES, _FROM = ("low", "medium", "high"), (MEDIUM_FROM, HIGH_FROM)
+BUCKETS = np.array(_NAMES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +54,8 @@ class Reference:
         return relative
 
     @cached_property
-    def _average(self) -> Any:
-        return _odds(np.float64(self.mean_probability))
+    def _average(self) -> float:
+        return float(_odds(np.float64(self.mean_probability)))
 
     def percentile(self, margin: Floats) -> NDArray[np.int8]:
         """Return 1 to 100: the mid-rank of each margin among the reference, in exact integers."""
@@ -67,7 +68,23 @@ class Reference:
     @staticmethod
     def bucket(score: Floats) -> NDArray[np.str_]:
         """Return low < 25 <= medium < 75 <= high, read from unrounded scores."""
-        return BUCKETS[_FROM.searchsorted(score, side="right")]
+        return BUCKETS[np.searchsorted(_FROM, score, side="right")]
+
+    def of_one(self, margin: float, probability: float) -> tuple[float, int, str]:
+        """Return score, percentile and bucket of one person, with the bits that arrays give them.
+
+        Of a single number one call into NumPy costs more than all of this.
+        """
+        inside = min(max(probability, LEAST), MOST)
+        score = 100.0 / (1.0 + self._average / (inside / (1.0 - inside)))
+        below, up_to = bisect_left(self._ordered, margin), bisect_right(self._ordered, margin)
+        rank = -(-(below + up_to) * 50 // len(self._ordered))
+        return score, min(max(rank, 1), 100), _NAMES[bisect_right(_FROM, score)]
+
+    @cached_property
+    def _ordered(self) -> list[float]:
+        ordered: list[float] = self.margins.tolist()
+        return ordered
 
     def to_json(self) -> dict[str, object]:
         """Return the reference as JSON-ready values, exact to the bit."""

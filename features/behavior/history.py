@@ -90,22 +90,21 @@ class History:
 
     `events`: event type to its events. `attributes`: profile attribute to its merged value; absent
     = unknown. `identities`: namespace to the number of identities in it; absent = none.
-    `known_as_of`: a moment at which all events are sure to have been known; None = not asked yet.
+    `newest`: no event became known later; None = not looked up yet.
     """
 
     events: Mapping[str, Events] = field(default_factory=dict)
     attributes: Mapping[str, Stated] = field(default_factory=dict)
     identities: Mapping[str, int] = field(default_factory=dict)
-    known_as_of: int | None = None
+    newest: int | None = None
 
     def known(self, as_of: int) -> History:
         """Return the history with the events alone that were known at `as_of`."""
-        if self.known_as_of == as_of:
-            return self
-        moments = [some.known_at for some in self.events.values()]
-        if not moments or time.known_before(np.concatenate(moments), as_of).all():
-            return replace(self, known_as_of=as_of)
-        return replace(self, events=dict(self._known(as_of)), known_as_of=as_of)
+        newest = newest_of(self.events) if self.newest is None else self.newest
+        if newest is None or time.known_before(newest, as_of):
+            return self if newest == self.newest else replace(self, newest=newest)
+        events = dict(self._known(as_of))
+        return replace(self, events=events, newest=newest_of(events))
 
     def _known(self, as_of: int) -> Iterator[tuple[str, Events]]:
         for event, some in self.events.items():
@@ -117,19 +116,26 @@ class History:
 
     def joined(self, *others: Mapping[str, Events]) -> History:
         """Return the history with the events of `others` added, each by its event type."""
-        listed = [self.events, *others]
-        types = dict.fromkeys(event for events in listed for event in events)
+        parts = {event: [some] for event, some in self.events.items()}
+        for events in others:
+            for event, some in events.items():
+                parts.setdefault(event, []).append(some)
         added = {
-            event: _in_order([events[event] for events in listed if event in events])
-            for event in types
+            event: some[0] if len(some) == 1 else _in_order(some) for event, some in parts.items()
         }
-        return replace(self, events=added, known_as_of=None)
+        moments = [self.newest if self.events else None, *map(newest_of, others)]
+        is_said = self.newest is not None or not self.events
+        newest = max((each for each in moments if each is not None), default=None)
+        return History(added, self.attributes, self.identities, newest if is_said else None)
+
+
+def newest_of(events: Mapping[str, Events]) -> int | None:
+    """Return when the last of some events became known; None where there are none."""
+    return max((int(some.known_at.max()) for some in events.values() if len(some)), default=None)
 
 
 def _in_order(parts: Sequence[Events]) -> Events:
     """Return events of one type from several places as one, in order of time."""
-    if len(parts) == 1:
-        return parts[0]
     lengths = [len(part) for part in parts]
     names = dict.fromkeys(name for part in parts for name in part.attributes)
     whole = Events(
@@ -139,13 +145,14 @@ def _in_order(parts: Sequence[Events]) -> Events:
         np.concatenate([part.local_hour for part in parts]),
         {n: _one_after_another([p.attributes.get(n) for p in parts], lengths) for n in names},
     )
-    if (whole.event_time[1:] >= whole.event_time[:-1]).all():
+    some = [part.event_time for part in parts if len(part)]
+    if all(before[-1] <= after[0] for before, after in pairwise(some)):
         return whole  # What is added mostly came last.
     return whole.take(np.argsort(whole.event_time, kind="stable"))
 
 
 def _one_after_another(columns: Sequence[Column | None], lengths: Sequence[int]) -> Column:
-    if any(isinstance(column, Texts) for column in columns):
+    if Texts in map(type, columns):
         return _texts([c if isinstance(c, Texts) else None for c in columns], lengths)
     numbers = [
         column

@@ -1,4 +1,4 @@
-"""The live renderer: feature definitions over one person's history, in NumPy.
+"""The live renderer: feature definitions over one person's history, in NumPy and compiled loops.
 
 Grain in: a `History` and a moment. Grain out: one float64 per definition, in the definitions'
 order, NaN = null: bit for bit what the table renderer says of the same person at that moment.
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from features import time
 from features.behavior import definitions as d
-from features.behavior.history import UNITS, History, Mask, Stated, Texts
+from features.behavior.history import UNITS, History, Stated, Texts
 from features.behavior.scene import Ints
 from features.behavior.tally import Tally
-from features.time import MICROS_PER_DAY, MICROS_PER_MINUTE, MICROS_PER_SECOND
+from features.behavior.tally_loops import parted, widest
+from features.time import MICROS_PER_MINUTE
 
 Floats = NDArray[np.float64]
 Fill = Callable[[Tally, Floats], None]
@@ -33,7 +34,6 @@ Placed = tuple[int, Any]
 
 EXACT = 2**53
 """Whole numbers up to here are float64s."""
-SAFE = 2**62
 
 
 class Live:
@@ -183,7 +183,7 @@ def _active_days(placed: Sequence[Placed], cells: _Cells) -> Fill:
     places, asked = _places(placed), cells(placed)
 
     def fill(known: Tally, row: Floats) -> None:
-        row[places] = known.distinct(known.days).take(asked)
+        row[places] = known.active_days().take(asked)
 
     return fill
 
@@ -192,7 +192,7 @@ def _distinct(placed: Sequence[Placed], cells: _Cells, attribute: str) -> Fill:
     places, asked = _places(placed), cells(placed)
 
     def fill(known: Tally, row: Floats) -> None:
-        row[places] = known.distinct(*known.codes(attribute)).take(asked)
+        row[places] = known.distinct(attribute).take(asked)
 
     return fill
 
@@ -229,7 +229,7 @@ def _hours(placed: Sequence[Placed], cells: _Cells) -> Fill:
 
     def fill(known: Tally, row: Floats) -> None:
         # The place before the first hour stays empty: totals begin with 0.
-        counts = known.parted(known.cells * 25 + known.hours + 1, 25)
+        counts = known.parted(known.hours + 1, 25)
         totals = counts.cumsum(2).reshape(-1, 25)
         parts = totals[asked, ends] - totals[asked, starts]
         _fill_shares(row, places, parts, known.counts.take(asked))
@@ -242,7 +242,7 @@ def _weekdays(placed: Sequence[Placed], cells: _Cells) -> Fill:
     weekdays = np.array([x.weekday for _, x in placed])
 
     def fill(known: Tally, row: Floats) -> None:
-        counts = known.parted(known.cells * 8 + known.weekdays, 8).reshape(-1, 8)
+        counts = known.parted(known.weekdays, 8).reshape(-1, 8)
         _fill_shares(row, places, counts[asked, weekdays], known.counts.take(asked))
 
     return fill
@@ -257,42 +257,12 @@ def _gaps(placed: Sequence[Placed], cells: _Cells) -> Fill:
     """Fill in what is known of silences between at least two distinct times of a type."""
     measures: tuple[d.GapMeasure, ...] = ("mean", "deviation", "last", "ratio")
     places, types = _places(placed), cells.of_types(placed)
-    asked = np.array([measures.index(x.measure) for _, x in placed])
+    asked = np.array([measures.index(x.measure) for _, x in placed]) * len(cells.types) + types
 
     def fill(known: Tally, row: Floats) -> None:
-        begin, end = known.starts[known.there], known.ends[known.there] - 1
-        moments, seconds = known.event_time, known.event_time // MICROS_PER_SECOND
-        gaps, in_seconds = _steps(moments, begin), _steps(seconds, begin)
-        # Events at one time are one moment: between them there is no gap.
-        is_gap = gaps > 0
-        number = np.add.reduceat(is_gap, begin, dtype=np.int64)
-        latest = np.maximum.reduceat(is_gap * np.arange(len(gaps)), begin)
-        squares = np.add.reduceat(in_seconds * in_seconds, begin)
-        total = seconds[end] - seconds[begin]
-        count, span, last = _floats(number, moments[end] - moments[begin], gaps[latest])
-        count[number == 0] = np.nan  # Of a single moment nothing is known.
-        span[number == 0] = np.nan
-        spread = np.maximum(count * squares - total.astype(np.float64) ** 2, 0.0)
-        found = np.full((len(measures), len(cells.types)), np.nan)
-        found[0, known.there] = span / (count * MICROS_PER_DAY)
-        found[1, known.there] = np.sqrt(spread) / count / (MICROS_PER_DAY / MICROS_PER_SECOND)
-        found[2, known.there] = last / MICROS_PER_DAY + 0.0 * count
-        found[3, known.there] = (known.as_of - moments[end]) / span * count
-        row[places] = found[asked, types]
+        row[places] = known.silences.take(asked)
 
     return fill
-
-
-def _floats(*numbers: Ints) -> list[Floats]:
-    return [number.astype(np.float64) for number in numbers]
-
-
-def _steps(times: Ints, begin: Ints) -> Ints:
-    """Return the distance of each time to the one before; 0 where an event type begins."""
-    steps = np.empty_like(times)
-    np.subtract(times[1:], times[:-1], out=steps[1:])
-    steps[begin] = 0
-    return steps
 
 
 # Of numbers --------------------------------------------------------------------------------------
@@ -303,27 +273,14 @@ def _sums(placed: Sequence[Placed], cells: _Cells, attribute: str) -> Fill:
 
     def fill(known: Tally, row: Floats) -> None:
         units, _ = known.numbers(attribute)
-        row[places] = _in_ones(_totals(known, units).take(asked))
+        row[places] = _in_ones(known.sums(units).take(asked))
 
     return fill
 
 
-def _totals(known: Tally, units: NDArray[Any]) -> NDArray[Any]:
-    """Return the exact sum of each type and window: as Python's whole numbers where int64 ends."""
-    wide = len(units) * max(-int(units.min()), int(units.max())) > SAFE
-    running = np.zeros(len(units) + 1, object if wide else np.int64)
-    (units.astype(object) if wide else units).cumsum(out=running[1:])
-    return np.asarray(running[known.ends][:, None] - running[known.firsts])
-
-
-def _stated(known: Tally, null: Mask) -> Ints:
-    """Return how many events state a number, of each type and window."""
-    return known.table(known.cells[~null])
-
-
 def _in_ones(units: NDArray[Any]) -> Floats:
     """Return 1/10000s as the float64 that the engine makes of such a decimal."""
-    if units.min() >= -EXACT and units.max() <= EXACT:
+    if units.dtype != object and widest(units) <= EXACT:
         return np.asarray(units / UNITS, np.float64)
     return np.array([int(number) / UNITS for number in units])
 
@@ -333,9 +290,9 @@ def _means(placed: Sequence[Placed], cells: _Cells, attribute: str) -> Fill:
 
     def fill(known: Tally, row: Floats) -> None:
         units, null = known.numbers(attribute)
-        stated = _stated(known, null).take(asked)
+        stated = known.stated(null).take(asked)
         some = stated > 0
-        sums = _totals(known, units).take(asked)[some].astype(np.float64)
+        sums = known.sums(units).take(asked)[some].astype(np.float64)
         row[places[some]] = sums / (stated[some] * UNITS)
 
     return fill
@@ -353,7 +310,7 @@ def _extremes(pick: np.ufunc, none: int) -> Callable[[Sequence[Placed], _Cells, 
             for of in known.there:
                 mine = onward[known.starts[of] : known.ends[of]][::-1]
                 pick.accumulate(mine, out=mine)
-            some = _stated(known, null).take(asked) > 0
+            some = known.stated(null).take(asked) > 0
             if some.any():
                 row[places[some]] = _in_ones(onward[known.firsts.take(asked[some])])
 
@@ -386,10 +343,10 @@ def _value_shares(placed: Sequence[Placed], cells: _Cells, event: str, attribute
             return
         place = {value: code + 1 for code, value in enumerate(column.values)}
         width = len(place) + 1
-        within = known.cells[known.starts[of] : known.ends[of]] - of * (len(cells.lengths) + 1)
-        counts = np.bincount(within * width + column.codes + 1,
-                             minlength=(len(cells.lengths) + 1) * width)  # fmt: skip
-        counts = counts.reshape(-1, width).cumsum(0)
+        within = known.within[known.starts[of] : known.ends[of]]
+        ends = np.array([len(within)])
+        codes = column.codes.astype(np.int64) + 1
+        counts = parted(codes, width, within, ends, len(cells.lengths))[0]
         counts[:, 0] = 0  # Nulls, and with them values that nobody stated.
         parts = counts[:, [place.get(value, 0) for value in listed]]
         stated = counts.sum(1)

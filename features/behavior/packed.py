@@ -25,11 +25,11 @@ import orjson
 from numpy.typing import NDArray
 
 from features.behavior.definitions import Definition, OfSessions
-from features.behavior.history import Column, Events, History, Numbers, Texts
+from features.behavior.history import Column, Events, History, Numbers, Texts, newest_of
 from features.conditions import Condition, uses
 from features.errors import StoreError
 
-VERSION = 2
+VERSION = 3
 MOST_EVENTS = 50_000
 """Longer histories are not packed: no person has as many events, and an answer must not wait."""
 
@@ -147,7 +147,8 @@ def pack(history: History) -> bytes:
                 ints.append(codes)
                 columns.append([name, values])
         listed.append([event, len(some), same, columns])
-    header = orjson.dumps([listed, dict(history.attributes), dict(history.identities)])
+    newest = newest_of(history.events)
+    header = orjson.dumps([listed, dict(history.attributes), dict(history.identities), newest])
     header += b" " * (-(len(header) + _HEAD.size) % _ALIGNED)
     body = header + _joined(longs, "<i8") + _joined(ints, "<i4") + _joined(bytes_, "i1")
     return _HEAD.pack(_MARK, VERSION, zlib.crc32(body, len(header)), len(header)) + body
@@ -180,52 +181,38 @@ def unpack(raw: bytes) -> History:
     body = memoryview(raw)[_HEAD.size :]
     if length > len(body) or zlib.crc32(body, length) != checksum:
         raise _broken("it is not as it was written")
-    listed, attributes, identities = orjson.loads(body[:length])
-    events = dict(_events(listed, _Arrays(raw, _HEAD.size + length, listed)))
-    return History(events, attributes, identities)
+    listed, attributes, identities, newest = orjson.loads(body[:length])
+    events = dict(_events(listed, raw, _HEAD.size + length))
+    return History(events, attributes, identities, newest)
 
 
-class _Arrays:
-    """Hands out the arrays of a history in the order in which they were joined."""
-
-    def __init__(self, raw: bytes, start: int, listed: list[Any]) -> None:
-        longs = ints = 0
-        for _, count, same, columns in listed:
-            numbers = sum(len(column) == 1 for column in columns)
-            longs += count * (1 + (not same) + numbers)
-            ints += count * (1 + len(columns) - numbers)
-        self._longs = np.frombuffer(raw, "<i8", longs, start)
-        self._ints = np.frombuffer(raw, "<i4", ints, start := start + 8 * longs)
-        self._bytes = np.frombuffer(raw, "i1", -1, start + 4 * ints) if listed else self._ints
-        self._places = [0, 0, 0]
-
-    def longs(self, count: int) -> NDArray[np.int64]:
-        place = self._places[0]
-        self._places[0] = place + count
-        return self._longs[place : place + count]
-
-    def ints(self, count: int) -> NDArray[np.int32]:
-        place = self._places[1]
-        self._places[1] = place + count
-        return self._ints[place : place + count]
-
-    def bytes(self, count: int) -> NDArray[np.int8]:
-        place = self._places[2]
-        self._places[2] = place + count
-        return self._bytes[place : place + count]
-
-
-def _events(listed: list[Any], arrays: _Arrays) -> Iterator[tuple[str, Events]]:
+def _events(listed: list[Any], raw: bytes, start: int) -> Iterator[tuple[str, Events]]:
+    """Yield the events by type, whose arrays begin at `start`: in the order they were joined in."""
+    sizes = [(count, same, sum(len(each) == 1 for each in columns), len(columns))
+             for _, count, same, columns in listed]  # fmt: skip
+    # A type has times, those known at where they differ, and numbers; a day, and places of texts.
+    many = sum(count * (1 + (not same) + numbers) for count, same, numbers, _ in sizes)
+    some = sum(count * (1 + columns - numbers) for count, _, numbers, columns in sizes)
+    longs = np.frombuffer(raw, "<i8", many, start)
+    ints = np.frombuffer(raw, "<i4", some, start + 8 * many)
+    small = np.frombuffer(raw, "i1", -1, start + 8 * many + 4 * some) if listed else ints
+    truths = small.view(bool)
+    at_long = at_int = at_small = 0
     for event, count, same, columns in listed:
-        times = arrays.longs(count)
-        known = times if same else arrays.longs(count)
-        days, hours = arrays.ints(count), arrays.bytes(count)
+        times = known = longs[at_long : (at_long := at_long + count)]
+        if not same:
+            known = longs[at_long : (at_long := at_long + count)]
+        days = ints[at_int : (at_int := at_int + count)]
+        hours = small[at_small : (at_small := at_small + count)]
         stated: dict[str, Column] = {}
-        for column in columns:
-            if len(column) == 1:
-                stated[column[0]] = Numbers(arrays.longs(count), arrays.bytes(count).view(bool))
+        for name, *values in columns:
+            if values:
+                codes = ints[at_int : (at_int := at_int + count)]
+                stated[name] = Texts(codes, tuple(values[0]))
             else:
-                stated[column[0]] = Texts(arrays.ints(count), tuple(column[1]))
+                units = longs[at_long : (at_long := at_long + count)]
+                null = truths[at_small : (at_small := at_small + count)]
+                stated[name] = Numbers(units, null)
         yield event, Events(times, known, days, hours, stated)
 
 

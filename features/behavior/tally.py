@@ -1,8 +1,8 @@
 """A person's events of several types behind one another: what live features are measured of.
 
 A call into NumPy costs more than what it does with a few hundred events, so that all event types
-and windows are measured by one call each: a table (event types, windows) is a count of the cells
-that events lie in, added up over the windows.
+and windows are measured at once: in tables (event types, windows), made by compiled loops
+(`features.behavior.tally_loops`).
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features import time
+from features.behavior import tally_loops as loops
 from features.behavior.history import Column, Events, Mask, Numbers, Texts
 from features.behavior.scene import Ints
 
 Table = NDArray[np.int64]
 """Whole numbers (event types, windows)."""
+SAFE = 2**62
+EVERY_DAY = -(2**31)
 
 
 class Tally:
     """The n events of `types` that were known at `as_of`, by type and then in order of time.
 
     `lengths` are those of the windows in microseconds, ascending. Per event (n,): `event_time`,
-    and `cells`, the one cell of its type and the shortest window that it lies in (the last one of a
-    type: it lies in none). Per type: `starts` and `ends`, places of its first event and after its
-    last; `there` are the types with events. n is at least 1.
+    and `within`, the place of the shortest window that it lies in (one more than the last place: in
+    none). Per type: `starts` and `ends`, places of its first event and after its last; `there` are
+    the types with events. n is at least 1.
     """
 
     def __init__(
@@ -43,50 +46,50 @@ class Tally:
         self.starts = self.ends - sizes
         self.there = sizes.nonzero()[0]
         self.event_time = _joined([events.event_time for events in self._some])
-        self._types = np.arange(len(types)).repeat(sizes)
-        self._shape = len(types), len(lengths) + 1
-        within = time.shortest_lookback(self.event_time, as_of, lengths)
-        self.cells = self._types * self._shape[1] + within
-        self._numbers: dict[str, tuple[Ints, Mask]] = {}
-
-    def table(self, cells: Ints) -> Table:
-        """Return how many of `cells` lie in each window of each type."""
-        return self.parted(cells, 1)[:, :, 0]
-
-    def parted(self, cells: Ints, parts: int) -> NDArray[np.int64]:
-        """Return the same of cells that are in parts: (event types, windows, parts)."""
-        rows, columns = self._shape
-        counts = np.bincount(cells, minlength=rows * columns * parts)
-        return counts.reshape(rows, columns, parts)[:, :-1].cumsum(1)
-
-    @cached_property
-    def counts(self) -> Table:
+        self.within = time.shortest_lookback(self.event_time, as_of, lengths)
+        self._windows = len(lengths)
+        self.counts: Table = loops.counted(self.within, self.ends, self._windows)
         """How many events of each type lie in each window."""
-        return self.table(self.cells)
+        self._numbers: dict[str, tuple[Ints, Mask]] = {}
 
     @cached_property
     def firsts(self) -> Ints:
         """The place of the first event of each type in each window; where none is, after all."""
         return self.ends[:, None] - self.counts
 
-    def distinct(self, codes: Ints, nulls: Ints | None = None) -> Table:
-        """Return how many codes lie in each window: no code is of two types, `nulls` do not count.
+    def stated(self, null: Mask) -> Table:
+        """Return how many events of each type and window are not `null`."""
+        within = np.where(null, self._windows, self.within)
+        return loops.counted(within, self.ends, self._windows)
 
-        A code is in a window exactly when its latest event is.
-        """
-        nowhere = self._shape[1] - 1
-        latest = np.full(int(codes.max()) + 1, nowhere)
-        latest[codes] = self.cells  # Of several events of a code the last one stays.
-        if nulls is not None:
-            latest[nulls] = nowhere
-        return self.table(latest)
+    def parted(self, part: Ints, parts: int) -> NDArray[np.int64]:
+        """Return how many events lie in each window of each type, by part: (..., parts)."""
+        return loops.parted(part, parts, self.within, self.ends, self._windows)
+
+    def active_days(self) -> Table:
+        """Return how many local days each type has in each window."""
+        return self._distinct(self._local_days(), EVERY_DAY)
+
+    def distinct(self, attribute: str) -> Table:
+        """Return how many values of an attribute each type has in each window."""
+        columns = [_codes(events, attribute) for events in self._some]
+        return self._distinct(_joined(columns).astype(np.int64), 0)
+
+    def _distinct(self, codes: Ints, least: int) -> Table:
+        return loops.distinct(codes, least, self.within, self.ends, self._windows)
+
+    def sums(self, units: Ints) -> NDArray[Any]:
+        """Return the exact sum of each type and window: Python's whole numbers where int64 ends."""
+        if len(units) * loops.widest(units) <= SAFE:
+            return loops.summed(units, self.within, self.ends, self._windows)
+        running = np.zeros(len(units) + 1, object)
+        units.astype(object).cumsum(out=running[1:])
+        return np.asarray(running[self.ends][:, None] - running[self.firsts])
 
     @cached_property
-    def days(self) -> Ints:
-        """A code for every (type, local day)."""
-        days = _joined([events.local_day for events in self._some])
-        days = days - days.min()
-        return np.asarray(self._types * (int(days.max()) + 1) + days)
+    def silences(self) -> NDArray[np.float64]:
+        """Mean, deviation, last and ratio of the silences of each type: (4, event types)."""
+        return loops.silences(self.event_time, self.ends, self.as_of)
 
     @cached_property
     def hours(self) -> Ints:
@@ -96,17 +99,10 @@ class Tally:
     @cached_property
     def weekdays(self) -> Ints:
         """The weekday of each event: 1 = Monday."""
-        days = _joined([events.local_day for events in self._some])
-        return np.asarray(time.weekday_of(days), np.int64)
+        return np.asarray(time.weekday_of(self._local_days()))
 
-    def codes(self, attribute: str) -> tuple[Ints, Ints]:
-        """Return a code for every (type, value) of an attribute, and those that stand for null."""
-        columns = [_codes(events, attribute) for events in self._some]
-        offsets = np.zeros(self._shape[0], np.int64)
-        offsets[self.there[1:]] = np.cumsum([size + 1 for _, size in columns[:-1]])
-        # The first code of a type is its null: codes of a column begin with -1.
-        codes = _joined([column for column, _ in columns]) + 1 + offsets[self._types]
-        return codes, offsets[self.there]
+    def _local_days(self) -> Ints:
+        return _joined([events.local_day for events in self._some]).astype(np.int64)
 
     def numbers(self, attribute: str) -> tuple[Ints, Mask]:
         """Return 1/10000s, 0 where null, and where that is: also where none are numbers."""
@@ -129,12 +125,12 @@ def _no_numbers(size: int) -> Numbers:
     return Numbers(np.zeros(size, np.int64), np.ones(size, bool))
 
 
-def _codes(events: Events, attribute: str) -> tuple[NDArray[Any], int]:
-    """Return a small whole number for every value, -1 for null, and a bound of them."""
+def _codes(events: Events, attribute: str) -> NDArray[Any]:
+    """Return a small whole number for every value, -1 for null."""
     column: Column | None = events.attributes.get(attribute)
     if isinstance(column, Texts):
-        return column.codes, len(column.values)
+        return column.codes
     if column is None:
-        return np.full(len(events), -1), 0
+        return np.full(len(events), -1)
     codes = np.unique(column.units, return_inverse=True)[1]
-    return np.where(column.null, -1, codes), len(codes)
+    return np.where(column.null, -1, codes)

@@ -15,7 +15,7 @@ from typing import Any, cast
 from features import time
 from features.behavior.history import History
 from features.conditions.exactness import exactness
-from features.conditions.live_events import Known, aggregate, passing, sequence
+from features.conditions.live_events import Known, aggregate, happened, sequence
 from features.conditions.live_formulas import arithmetic
 from features.conditions.live_tests import test_of
 from features.conditions.tree import (
@@ -93,8 +93,8 @@ def live(condition: Condition) -> Answer:
             opposite = live(term)
             return lambda person: not opposite(person)
         case AnyEvent(events):
-            some_events = passing(events)
-            return lambda person: some_events(person.known, person.as_of) is not None
+            some_events = happened(events)
+            return lambda person: some_events(person.known, person.as_of)
         case Sequence():
             found = sequence(condition)
             return lambda person: found(person.known, person.as_of)

@@ -85,23 +85,57 @@ def _taken(events: EventFilter) -> Where:
 def passing(events: EventFilter) -> Passing:
     """Return what gives the events that a filter lets through."""
     where = None if events.where is None else _where(events.where)
-    since = events.since.micros if events.since else time.EARLIEST
-    before = events.before.micros if events.before else time.LATEST
-    lookback = None if events.window is None else events.window.micros
+    places = _places(events)
 
     def some(known: Known, as_of: int) -> Events | None:
         found = known.get(events.event)
         if found is None:
             return None
-        if not events.whole_history:
-            places = time.places_within(found.event_time, since, before)
-            first = 0 if lookback is None else time.first_within(found.event_time, as_of, lookback)
-            found = found.take(slice(max(places.start, first), places.stop))
+        if places is not None:
+            found = found.take(places(found.event_time, as_of))
         if where is not None and len(found):
             found = found.take(where(found))
         return found if len(found) else None
 
     return some
+
+
+def happened(events: EventFilter) -> Callable[[Known, int], bool]:
+    """Return what says whether a filter lets any event through."""
+    if events.where is not None:
+        some = passing(events)
+        return lambda known, as_of: some(known, as_of) is not None
+    places = _places(events)
+
+    def any_of(known: Known, as_of: int) -> bool:
+        found = known.get(events.event)
+        if found is None or places is None:
+            return found is not None and len(found) > 0
+        span = places(found.event_time, as_of)
+        return bool(span.start < span.stop)
+
+    return any_of
+
+
+def _places(events: EventFilter) -> Callable[[Ints, int], slice] | None:
+    """Return what finds the span of times that a filter looks at; None = all of them."""
+    if events.whole_history:
+        return None
+    since = events.since.micros if events.since else time.EARLIEST
+    before = events.before.micros if events.before else time.LATEST
+    lookback = None if events.window is None else events.window.micros
+    dated = events.since is not None or events.before is not None
+
+    def span(event_time: Ints, as_of: int) -> slice:
+        first, end = 0, len(event_time)
+        if dated:
+            places = time.places_within(event_time, since, before)
+            first, end = places.start, places.stop
+        if lookback is not None:
+            first = max(first, int(time.first_within(event_time, as_of, lookback)))
+        return slice(first, end)
+
+    return span
 
 
 def _where(condition: Condition) -> Where:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -24,39 +25,42 @@ class Metrics:
 
     def __init__(self, generations: Generations, served: ServedLog) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter(
+        requests = Counter(
             "likelier_http_requests", "Requests answered, by route template.",
             ("route", "method", "status"), registry=self._registry,
         )  # fmt: skip
-        self._seconds = Histogram(
+        seconds = Histogram(
             "likelier_http_request_seconds", "Time from the request to the end of its answer.",
             ("route", "method"), buckets=SECONDS, registry=self._registry,
         )  # fmt: skip
-        self._scores = Counter(
+        scores = Counter(
             "likelier_scores", "Scores answered, by goal and status.", ("goal", "status"),
             registry=self._registry,
         )  # fmt: skip
-        self._events = Counter(
+        events = Counter(
             "likelier_events", "Events sent, by what became of them: accepted, duplicate, a code.",
             ("outcome",), registry=self._registry,
         )  # fmt: skip
+        # Few labels come, and come again: the figure behind each is looked up once.
+        self._requests, self._seconds = cache(requests.labels), cache(seconds.labels)
+        self._scores, self._events = cache(scores.labels), cache(events.labels)
         self._registry.register(_Standing(generations, served))
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one request; an invented method is counted as OTHER."""
         named = method if method in METHODS else "OTHER"
-        self._requests.labels(route, named, str(status)).inc()
-        self._seconds.labels(route, named).observe(seconds)
+        self._requests(route, named, str(status)).inc()
+        self._seconds(route, named).observe(seconds)
 
     def scored(self, scores: Mapping[str, Mapping[str, Any]]) -> None:
         """Count the scores of one person."""
         for goal, score in scores.items():
-            self._scores.labels(goal, score["status"]).inc()
+            self._scores(goal, score["status"]).inc()
 
     def taken(self, outcomes: Mapping[str, int]) -> None:
         """Count events by what became of them."""
         for outcome, count in outcomes.items():
-            self._events.labels(outcome).inc(count)
+            self._events(outcome).inc(count)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text form."""

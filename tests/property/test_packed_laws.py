@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from features.behavior.definitions import Tenure
-from features.behavior.history import Column, Events, History, Numbers, Texts
+from features.behavior.history import Column, Events, History, Numbers, Texts, newest_of
 from features.behavior.live import Live
 from features.behavior.packed import (
     MOST_EVENTS,
@@ -92,6 +92,7 @@ def test_what_is_unpacked_is_what_was_packed(history: History) -> None:
     found = unpack(raw)
     assert plain(found) == plain(history)
     assert list(found.events) == list(history.events)
+    assert found.newest == newest_of(history.events)
     assert pack(found) == raw
 
 

@@ -107,8 +107,19 @@ def test_a_higher_margin_never_has_a_lower_probability(calibrator, margins):
 @given(calibrators(), MARGINS)
 def test_one_margin_is_calibrated_as_in_the_batch(calibrator, margins):
     together = calibrator.probability(margins)
-    alone = [calibrator.probability(margins[place : place + 1])[0] for place in range(len(margins))]
-    assert together.tolist() == alone
+    assert together.tolist() == [calibrator.of_one(margin) for margin in margins.tolist()]
+
+
+@given(MARGINS, MARGINS, st.floats(0.001, 0.999), st.data())
+def test_one_person_is_compared_as_in_the_batch(known, margins, mean, data):
+    probabilities = st.floats(0, 1) | st.sampled_from([LEAST, mean, 0.5, MOST])
+    probability = np.array([data.draw(probabilities) for _ in margins])
+    reference = Reference(mean, np.sort(np.concatenate([known, margins[:5]])))
+    score = reference.score(probability)
+    parts = score, reference.percentile(margins), Reference.bucket(score)
+    together = list(zip(*(part.tolist() for part in parts), strict=True))
+    pairs = zip(margins.tolist(), probability.tolist(), strict=True)
+    assert together == [reference.of_one(margin, each) for margin, each in pairs]
 
 
 @given(st.integers(2, 4_000), st.integers(0, 2**32 - 1))

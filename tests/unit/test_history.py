@@ -19,6 +19,7 @@ from features.behavior.history import (
     Texts,
     events_by_type,
     histories_of,
+    newest_of,
     whole_units,
 )
 from features.behavior.packed import Wanted, pack, unpack
@@ -97,7 +98,10 @@ def test_what_was_not_known_yet_is_not_there() -> None:
 def test_histories_of_identities_add_up_to_that_of_the_person(cut: int) -> None:
     whole = events_by_type(table(BUYS))
     first, second = (events_by_type(table(part)) for part in (BUYS[:cut], BUYS[cut:]))
-    added = History(first).joined(second).events
+    joined = History(first, newest=newest_of(first)).joined(second)
+    assert joined.newest == newest_of(whole)
+    assert History(first).joined(second).newest in (None, newest_of(second))
+    added = joined.events
     assert set(added) == set(whole)
     for event, some in whole.items():
         assert added[event].event_time.tolist() == some.event_time.tolist()

@@ -97,7 +97,8 @@ def test_one_row_scores_as_in_the_batch():
     for row in range(len(ROWS)):
         one = BUNDLE.score(ROWS[row : row + 1])
         assert one.margin[0] == many.margin[row]
-        assert one.probability[0] == many.probability[row]
+        parts = many.probability, many.score, many.percentile, many.bucket
+        assert BUNDLE.score_one(ROWS[row]) == tuple(part[row] for part in parts)
         assert one.score[0] == many.score[row]
         assert one.percentile[0] == many.percentile[row]
 
