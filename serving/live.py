@@ -95,7 +95,7 @@ class LiveGoals:
         self, history: History, arrived: Sequence[Arrived], as_of: int, goals: Sequence[str]
     ) -> dict[str, Floats]:
         """Return the features of a person at `as_of`, by those of `goals` they are eligible for."""
-        known = history.joined(self.reader.events(arrived)).known(as_of)
+        known = self.reader.joined(history, arrived).known(as_of)
         found: dict[str, Floats] = {}
         for some in self._together:
             found |= some.vectors(known, as_of, goals)

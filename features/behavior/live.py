@@ -29,6 +29,8 @@ from features.time import MICROS_PER_MINUTE
 Floats = NDArray[np.float64]
 Fill = Callable[[Tally, Floats], None]
 """Writes what is measured of the events known at as_of into a person's row."""
+Figure = Callable[[History, int], float]
+"""Gives a feature of a person, of what was known at as_of."""
 Placed = tuple[int, Any]
 """A definition and its place in the row."""
 
@@ -49,12 +51,10 @@ class Live:
         of_events = [(at, x) for at, x in placed if hasattr(x, "event")]
         self._sessions = [(at, x) for at, x in placed if isinstance(x, d.OfSessions)]
         self._of_person = [
-            (at, x)
+            (at, _of_person(x, definitions))
             for at, x in placed
             if not hasattr(x, "event") and not isinstance(x, d.OfSessions)
         ]
-        self._listed = {x: set(d.listed_beside(x, definitions)) for x in definitions
-                        if isinstance(x, d.CategoryIs) and x.value is None}  # fmt: skip
         self._types = tuple(dict.fromkeys(x.event for _, x in of_events))
         lengths = {w.micros for _, x in of_events for name in ("window", "short", "long")
                    if (w := getattr(x, name, None)) is not None}  # fmt: skip
@@ -69,33 +69,49 @@ class Live:
         if len(tally.there):
             for fill in self._fills:
                 fill(tally, row)
-        for at, definition in self._of_person:
-            row[at] = self._value(definition, known, as_of)
+        for at, value in self._of_person:
+            row[at] = value(known, as_of)
         if self._sessions:
             _fill_sessions(self._sessions, known, as_of, row)
         return row
 
-    def _value(self, definition: d.Definition, known: History, as_of: int) -> float:
-        match definition:
-            case d.Tenure():
-                firsts = [int(events.event_time[0]) for events in known.events.values()]
-                return float(time.days_between(min(firsts), as_of)) if firsts else math.nan
-            case d.NumberAttribute(attribute):
-                value = known.attributes.get(attribute)
-                return math.nan if value is None else int(value) / UNITS
-            case d.DaysSinceAttribute(attribute):
-                value = known.attributes.get(attribute)
-                return math.nan if value is None else float(time.days_between(int(value), as_of))
-            case d.CategoryIs(attribute, wanted, _):
-                text = _text(known.attributes.get(attribute))
-                if wanted is None:
-                    return float(text is not None and text not in self._listed[definition])
-                return float(text == wanted)
-            case d.IsKnown(namespaces):
-                return float(any(known.identities.get(name) for name in namespaces))
-            case d.IdentityCount(namespace):
-                return float(known.identities.get(namespace, 0))
-        raise TypeError(f"{definition} is of events.")
+
+def _of_person(definition: d.Definition, definitions: Sequence[d.Definition]) -> Figure:
+    """Return what gives a feature that is not of one event type."""
+    match definition:
+        case d.Tenure():
+            return _tenure
+        case d.NumberAttribute(attribute):
+            return _of_attribute(attribute, lambda value, _: int(value) / UNITS)
+        case d.DaysSinceAttribute(attribute):
+            return _of_attribute(attribute, lambda at, as_of: time.days_between(int(at), as_of))
+        case d.CategoryIs(attribute, None, _):
+            listed = set(d.listed_beside(definition, definitions))
+            return _of_category(attribute, lambda text: text is not None and text not in listed)
+        case d.CategoryIs(attribute, wanted, _):
+            return _of_category(attribute, lambda text: text == wanted)
+        case d.IsKnown(namespaces):
+            return lambda known, _: any(known.identities.get(name) for name in namespaces)
+        case d.IdentityCount(namespace):
+            return lambda known, _: known.identities.get(namespace, 0)
+    raise TypeError(f"{definition} is of events.")
+
+
+def _tenure(known: History, as_of: int) -> float:
+    firsts = [int(events.event_time[0]) for events in known.events.values()]
+    return float(time.days_between(min(firsts), as_of)) if firsts else math.nan
+
+
+def _of_attribute(attribute: str, figure: Callable[[Any, int], float]) -> Figure:
+    def value(known: History, as_of: int) -> float:
+        stated = known.attributes.get(attribute)
+        return math.nan if stated is None else figure(stated, as_of)
+
+    return value
+
+
+def _of_category(attribute: str, test: Callable[[str | None], bool]) -> Figure:
+    return lambda known, _: test(_text(known.attributes.get(attribute)))
 
 
 def _text(value: Stated | None) -> str | None:

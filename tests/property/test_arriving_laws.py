@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.behavior.arriving import Reader, units_of
-from features.behavior.history import events_by_type, whole_units
+from features.behavior.history import (
+    Events,
+    History,
+    Numbers,
+    events_by_type,
+    newest_of,
+    whole_units,
+)
 from features.behavior.packed import OTHERS, Wanted
 from features.engine import Engine, local_day, local_hour
 from features.profiles.attributes import typed
@@ -98,6 +105,44 @@ def test_arrived_events_lie_as_those_of_a_table(drawn: list[dict[str, Any]]) -> 
     assert found.keys() == expected.keys()
     for event, some in expected.items():
         assert _rows(found[event]) == _rows(some)
+
+
+@given(st.lists(happenings, max_size=8), st.lists(happenings, max_size=3), st.booleans())
+def test_events_put_behind_a_history_are_those_joined_to_it(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], looked_up: bool
+) -> None:
+    reader = Reader(WANTED, KINDS, "UTC")
+    known, arrived = (
+        [
+            reader.read(
+                f"{place}{each['id']}", each["event_type"], each["event_time"] + late,
+                each["event_time"] + late + each["later"],
+                {name: each[name] for name in KINDS if each[name] is not None},
+            )
+            for each in drawn
+        ]
+        for place, late, drawn in (("b", 0, before), ("a", 3, after))
+    )  # fmt: skip
+    events = reader.events(known)
+    history = History(events, newest=newest_of(events) if looked_up else None)
+    found, expected = reader.joined(history, arrived), history.joined(reader.events(arrived))
+    assert found.events.keys() == expected.events.keys()
+    for event, some in expected.events.items():
+        assert [*_in_turn(found.events[event])] == [*_in_turn(some)]
+    assert found.newest in (None, newest_of(found.events))
+    assert (found.newest is None) <= (expected.newest is None)
+
+
+def _in_turn(events: Events) -> Iterator[tuple[Any, ...]]:
+    """Yield everything about each event, as it lies and is kept."""
+    arrays = events.event_time, events.known_at, events.local_day, events.local_hour
+    yield tuple(array.dtype for array in arrays)
+    yield from zip(*(array.tolist() for array in arrays), strict=True)
+    for name, column in sorted(events.attributes.items()):
+        if isinstance(column, Numbers):
+            yield name, column.units.tolist(), column.null.tolist()
+        else:
+            yield name, [column.values[code] if code >= 0 else None for code in column.codes]
 
 
 def _money(each: dict[str, Any]) -> Decimal | None:
