@@ -11,6 +11,10 @@ from pathlib import Path
 
 import bentoml
 
+# BentoML bids prometheus_client keep each count in a file, for one of several workers to read. Ours
+# are a worker's own, and a file would cost every request time.
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+
 from features.project_file import load
 from serving.api import create_app
 from serving.launch import PROJECT_VARIABLE

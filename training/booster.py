@@ -139,8 +139,17 @@ class Trees:
 
     def margin(self, matrix: Floats) -> Floats:
         """Return the raw log-odds (n,) of rows (n, features): one row gives a batch's bits."""
-        if len(matrix) == 1 and (walk := self._walk) and matrix.shape[1] == walk.width:
-            return walk.margin(matrix)
+        if len(matrix) == 1:
+            return np.array([self.margin_of_one(matrix[0])])
+        return self._margin(matrix)
+
+    def margin_of_one(self, row: Floats) -> float:
+        """Return the raw log-odds of one row (features,), with the bits that a batch gives it."""
+        if (walk := self._walk) and len(row) == walk.width:
+            return walk.margin(row)
+        return float(self._margin(row[None])[0])
+
+    def _margin(self, matrix: Floats) -> Floats:
         raw = self._predict(matrix, raw_score=True)
         return raw.reshape(len(matrix))
 

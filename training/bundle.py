@@ -118,9 +118,8 @@ class Bundle:
 
     def score_one(self, row: Floats) -> ScoredOne:
         """Score one row (features,), NaN = null: what `score` says of it, in less time."""
-        matrix = row[None]
-        self.check_columns(matrix, None)
-        margin = float(self.trees.margin(matrix)[0])
+        self.check_columns(row[None], None)
+        margin = self.trees.margin_of_one(row)
         probability = self.calibrator.of_one(margin)
         return ScoredOne(probability, *self.reference.of_one(margin, probability))
 

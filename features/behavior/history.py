@@ -24,13 +24,13 @@ from features.behavior.scene import EVENT_COLUMNS, AnyEngine, Ints, Log, People,
 UNITS = 10_000
 """Numbers are DECIMAL(18,4): whole 1/10000s."""
 
-# Arrays are never changed once they are here, nor is what holds them. It is not frozen, since that
-# makes it four times as slow to make, and one score makes two dozen.
 Mask = NDArray[np.bool_]
 Stated = int | bool | str
 """A profile attribute: a number in 1/10000s, a date in microseconds, a boolean or a text."""
 
 
+# Nobody changes these three, nor their arrays. Frozen ones take four times as long to make, and an
+# answer makes two dozen.
 @dataclass(eq=False, slots=True)
 class Numbers:
     """A numeric attribute of n events: `units` are 1/10000s, 0 where `null`."""

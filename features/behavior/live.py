@@ -214,13 +214,11 @@ def _distinct(placed: Sequence[Placed], cells: _Cells, attribute: str) -> Fill:
 
 
 def _recency(placed: Sequence[Placed], cells: _Cells, end: d.End) -> Fill:
-    places, types = _places(placed), cells.of_types(placed)
+    places, asked = _places(placed), cells.of_types(placed)
+    asked += len(cells.types) * (end == "last")
 
     def fill(known: Tally, row: Floats) -> None:
-        found = np.full(len(cells.types), np.nan)
-        at = known.starts[known.there] if end == "first" else known.ends[known.there] - 1
-        found[known.there] = time.days_between(known.event_time[at], known.as_of)
-        row[places] = found[types]
+        row[places] = known.distances.take(asked)
 
     return fill
 
@@ -288,7 +286,7 @@ def _sums(placed: Sequence[Placed], cells: _Cells, attribute: str) -> Fill:
     places, asked = _places(placed), cells(placed)
 
     def fill(known: Tally, row: Floats) -> None:
-        units, _ = known.numbers(attribute)
+        units = known.units(attribute)
         row[places] = _in_ones(known.sums(units).take(asked))
 
     return fill
@@ -305,7 +303,7 @@ def _means(placed: Sequence[Placed], cells: _Cells, attribute: str) -> Fill:
     places, asked = _places(placed), cells(placed)
 
     def fill(known: Tally, row: Floats) -> None:
-        units, null = known.numbers(attribute)
+        units, null = known.units(attribute), known.null(attribute)
         stated = known.stated(null).take(asked)
         some = stated > 0
         sums = known.sums(units).take(asked)[some].astype(np.float64)
@@ -321,7 +319,7 @@ def _extremes(pick: np.ufunc, none: int) -> Callable[[Sequence[Placed], _Cells, 
         places, asked = _places(placed), cells(placed)
 
         def fill(known: Tally, row: Floats) -> None:
-            units, null = known.numbers(attribute)
+            units, null = known.units(attribute), known.null(attribute)
             onward = np.where(null, none, units)
             for of in known.there:
                 mine = onward[known.starts[of] : known.ends[of]][::-1]

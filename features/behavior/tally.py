@@ -30,8 +30,7 @@ class Tally:
 
     `lengths` are those of the windows in microseconds, ascending. Per event (n,): `event_time`,
     and `within`, the place of the shortest window that it lies in (one more than the last place: in
-    none). Per type: `starts` and `ends`, places of its first event and after its last; `there` are
-    the types with events. n is at least 1.
+    none). `ends` is the place after the last event of each type. n is at least 1.
     """
 
     def __init__(
@@ -41,16 +40,23 @@ class Tally:
         self.events = [known.get(event) for event in types]
         self._some = [events for events in self.events if events is not None and len(events)]
         counts = [0 if events is None else len(events) for events in self.events]
-        sizes = np.array(counts, np.int64)
-        self.ends = sizes.cumsum()
-        self.starts = self.ends - sizes
-        self.there = sizes.nonzero()[0]
+        self._sizes = np.array(counts, np.int64)
+        self.ends = self._sizes.cumsum()
         self.event_time = _joined([events.event_time for events in self._some])
         self.within = time.shortest_lookback(self.event_time, as_of, lengths)
         self._windows = len(lengths)
         self.counts: Table = loops.counted(self.within, self.ends, self._windows)
         """How many events of each type lie in each window."""
-        self._numbers: dict[str, tuple[Ints, Mask]] = {}
+
+    @cached_property
+    def starts(self) -> Ints:
+        """The place of the first event of each type."""
+        return self.ends - self._sizes
+
+    @cached_property
+    def there(self) -> Ints:
+        """The types with events."""
+        return self._sizes.nonzero()[0]
 
     @cached_property
     def firsts(self) -> Ints:
@@ -87,6 +93,11 @@ class Tally:
         return np.asarray(running[self.ends][:, None] - running[self.firsts])
 
     @cached_property
+    def distances(self) -> NDArray[np.float64]:
+        """Days since the first and since the last event of each type: (2, event types)."""
+        return loops.distances(self.event_time, self.ends, self.as_of)
+
+    @cached_property
     def silences(self) -> NDArray[np.float64]:
         """Mean, deviation, last and ratio of the silences of each type: (4, event types)."""
         return loops.silences(self.event_time, self.ends, self.as_of)
@@ -104,17 +115,20 @@ class Tally:
     def _local_days(self) -> Ints:
         return _joined([events.local_day for events in self._some]).astype(np.int64)
 
-    def numbers(self, attribute: str) -> tuple[Ints, Mask]:
-        """Return 1/10000s, 0 where null, and where that is: also where none are numbers."""
-        if attribute not in self._numbers:
-            columns = [events.attributes.get(attribute) for events in self._some]
-            numbers = [
-                column if isinstance(column, Numbers) else _no_numbers(len(events))
-                for column, events in zip(columns, self._some, strict=True)
-            ]
-            units = _joined([column.units for column in numbers])
-            self._numbers[attribute] = units, _joined([column.null for column in numbers])
-        return self._numbers[attribute]
+    def units(self, attribute: str) -> Ints:
+        """Return numbers in 1/10000s: 0 where null, and where something is no number."""
+        return _joined([column.units for column in self._columns(attribute)])
+
+    def null(self, attribute: str) -> Mask:
+        """Return where an attribute is no number."""
+        return _joined([column.null for column in self._columns(attribute)])
+
+    def _columns(self, attribute: str) -> list[Numbers]:
+        columns = [events.attributes.get(attribute) for events in self._some]
+        return [
+            column if isinstance(column, Numbers) else _no_numbers(len(events))
+            for column, events in zip(columns, self._some, strict=True)
+        ]
 
 
 def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:

@@ -108,6 +108,18 @@ def widest(units: Ints) -> int:
 
 
 @compiled
+def distances(event_time: Ints, ends: Ints, as_of: int) -> Floats:
+    """Return the days since the first and the last event of each type: (2, types); NaN = none."""
+    table, start = np.full((2, len(ends)), np.nan), 0
+    for row in range(len(ends)):
+        if ends[row] > start:
+            table[0, row] = np.float64(as_of - event_time[start]) / MICROS_PER_DAY
+            table[1, row] = np.float64(as_of - event_time[ends[row] - 1]) / MICROS_PER_DAY
+        start = ends[row]
+    return table
+
+
+@compiled
 def silences(event_time: Ints, ends: Ints, as_of: int) -> Floats:
     """Return mean, deviation, last and ratio of the silences of each type: (4, types), in days.
 
