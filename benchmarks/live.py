@@ -13,7 +13,8 @@ that route without BentoML's traces, which this service does not keep either (`u
   `_untraced` to the other.
 - counted: an event is posted; from the answer 202 to the end of an answer that counts it.
 - soak: three scores and one event in turn at half of the most scores a second, for SOAK_MINUTES.
-  Memory is what the service's processes hold for themselves (files that are mapped not counted).
+  Memory is what the service's processes hold for themselves (files that are mapped not counted);
+  it is given at the first look, after a minute, at the end, and at the end of every fifth minute.
 
 A FOLDER that is named is kept, and what was generated and run there is used again. The last line is
 JSON.
@@ -58,6 +59,7 @@ COUNTED = 1_000
 BEGUN = time.time_ns()
 """In the ids of events: those of an earlier measurement in the same folder are other events."""
 SETTLE_SECONDS = 60.0
+FIVE_MINUTES = 300
 DAY = 86_400_000_000
 TYPES = ("view", "search", "cart", "purchase", "email_open")
 SHARES = (0.64, 0.15, 0.1, 0.01, 0.1)
@@ -385,7 +387,7 @@ def as_of(client: Client, person: int) -> str:
     return said
 
 
-def soaked(port: int, process: int, people: int, minutes: float, peak: float) -> dict[str, float]:
+def soaked(port: int, process: int, people: int, minutes: float, peak: float) -> dict[str, Any]:
     """Ask and send at half of `peak`; return how memory and answers went."""
     period, draw = 2 / peak, random.Random(2)
     took: list[float] = []
@@ -413,9 +415,10 @@ def soaked(port: int, process: int, people: int, minutes: float, peak: float) ->
                 held.append(own_megabytes(process))
                 look += 1
     settled = held[min(int(SETTLE_SECONDS), len(held) // 2) :]
-    p50, p99 = np.percentile(took, [50, 99]) * 1e3
+    p50, p99, slowest = np.percentile(took, [50, 99, 100]) * 1e3
     print(
-        f"soak: {number:,} requests in {minutes:g} minutes, p50 {p50:.2f} ms, p99 {p99:.2f} ms; "
+        f"soak: {number:,} requests in {minutes:g} minutes, p50 {p50:.2f} ms, p99 {p99:.2f} ms, "
+        f"slowest {slowest:.1f} ms; "
         f"memory {held[0]:.0f} MB at first, then {min(settled):.0f} to {max(settled):.0f} MB",
         flush=True,
     )
@@ -424,9 +427,11 @@ def soaked(port: int, process: int, people: int, minutes: float, peak: float) ->
         "soak_requests": number,
         "soak_p50_ms": round(p50, 2),
         "soak_p99_ms": round(p99, 2),
+        "soak_slowest_ms": round(slowest, 1),
         "soak_mb_first": round(held[0], 1),
         "soak_mb_settled": round(settled[0], 1),
         "soak_mb_last": round(settled[-1], 1),
+        "soak_mb_by_time": [round(each, 1) for each in held[FIVE_MINUTES::FIVE_MINUTES]],
     }
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from features.erasures import Erasures, ledger_state
@@ -42,13 +42,19 @@ class NothingPublished(LikelierError):
 class Generations:
     """The scorer that serves now. Call `start` once, and `stop` at the end.
 
-    `loaded` and `failed` count the generations taken up and refused since the start.
+    `loaded` and `failed` count the generations taken up and refused since the start. `before_ready`
+    is called when the first is loaded, before it serves.
     """
 
     def __init__(
-        self, store: Store, every_seconds: float = EVERY_SECONDS, place: Place | None = None
+        self,
+        store: Store,
+        every_seconds: float = EVERY_SECONDS,
+        place: Place | None = None,
+        before_ready: Callable[[], None] | None = None,
     ) -> None:
         self.store, self.place = store, place or Place(store)
+        self._before_ready = before_ready
         self.loaded = 0
         self.failed = 0
         self._scorer: Scorer | None = None
@@ -129,7 +135,10 @@ class Generations:
         if not run_id or recently or (self._scorer and self._scorer.run_id == run_id):
             return
         try:
-            self._take_up(Scorer.load(self.store, self.store.manifest(run_id), self.place))
+            scorer = Scorer.load(self.store, self.store.manifest(run_id), self.place)
+            if self._scorer is None and self._before_ready:
+                self._before_ready()
+            self._take_up(scorer)
         # Whatever is wrong with a new generation, the one that serves must go on.
         except Exception as error:
             self._refused = (run_id, time.monotonic())

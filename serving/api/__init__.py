@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -24,13 +24,17 @@ from serving.online.places import Place
 from serving.served import ServedLog
 
 
-def create_app(project: Project, folder: Path) -> Starlette:
+def create_app(
+    project: Project, folder: Path, before_ready: Callable[[], None] | None = None
+) -> Starlette:
     """Return the app that serves the store of the project in `folder`.
 
-    Nothing is read before its lifespan begins. `app.state.generations` says whether it is ready.
+    Nothing is read before its lifespan begins. `app.state.generations` says whether it is ready;
+    `before_ready` is called when the first run is loaded, before it serves.
     """
     store = Store(folder / project.store)
-    generations = Generations(store, place=Place.of(project, store))
+    place = Place.of(project, store)
+    generations = Generations(store, place=place, before_ready=before_ready)
     served = ServedLog(store.root / "served", project.serving.served_sample, project.training.seed)
     metrics = Metrics(generations, served)
     journal = Journal(store.root / FOLDER, [generations.received])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,28 @@ def churn(client, identity="email:ann@mail.example"):
 
 def refused(response, status, code):
     return (response.status_code, response.json()["error"]["code"]) == (status, code)
+
+
+SPARED = """
+import gc
+from starlette.testclient import TestClient
+from serving.service import app
+assert not gc.get_freeze_count()
+with TestClient(app):
+    print(gc.get_freeze_count(), gc.get_threshold()[2])
+"""
+
+
+def test_what_is_there_before_the_first_answer_is_not_searched_for_garbage_again(tmp_path):
+    shop(tmp_path)
+    publish(tmp_path, "run-1")
+    _, environment = command(tmp_path, 0)
+    said = subprocess.run(
+        [sys.executable, "-c", SPARED], env=environment, capture_output=True, text=True, check=True
+    )
+    frozen, looks_before_all = map(int, said.stdout.split())
+    assert frozen > 100_000
+    assert looks_before_all > 100
 
 
 def test_the_service_from_its_first_run_to_the_next(tmp_path, free_port):

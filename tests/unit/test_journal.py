@@ -13,14 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.erasures import Erasures, record
 from features.time import parse_instant
 from serving.journal import files
+from serving.journal import journal as journals
 from serving.journal.erasing import purge_journal
 from serving.journal.event import LiveEvent, event_of, line_of
 from serving.journal.files import JournalUnavailable, Writer, newest_ids, read_from, seal
-from serving.journal.journal import Journal
+from serving.journal.journal import Journal, NewestIds
 
 NOW = parse_instant("2026-03-01T12:00:00Z")
 EVER = 2 * NOW
@@ -100,6 +103,29 @@ def test_the_newest_ids_are_looked_for_in_the_newest_files_first(tmp_path):
         (tmp_path / f"{number}-1.jsonl").write_bytes(lines)
     assert newest_ids(tmp_path, 1) == ["2b"]
     assert newest_ids(tmp_path, 3) == ["2b", "2a", "1b"]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=4), max_size=12), st.integers(1, 6))
+def test_the_newest_ids_are_the_last_of_all_in_the_order_they_came(batches, most):
+    newest, twin = NewestIds(most), []
+    for batch in batches:
+        newest.add(batch)
+        for one in batch:
+            twin += [] if one in twin else [one]
+        twin = twin[-most:]
+        assert [one for one in "abcdefgh" if one in newest] == sorted(twin)
+
+
+def test_an_id_is_forgotten_after_so_many_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(journals, "REMEMBERED", 3)
+
+    async def taken() -> list[int]:
+        journal = Journal(tmp_path)
+        found = [await journal.append([event(number)]) for number in (1, 2, 3, 1, 4, 2, 1)]
+        journal.stop()
+        return found
+
+    assert asyncio.run(taken()) == [1, 1, 1, 0, 1, 0, 1]
 
 
 def test_whatever_queues_during_a_flush_goes_into_the_next(tmp_path):

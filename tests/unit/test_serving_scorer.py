@@ -145,6 +145,20 @@ def test_a_new_run_takes_over_while_the_old_one_finishes(tmp_path):
     assert (generations.loaded, generations.failed) == (2, 0)
 
 
+def test_before_the_first_run_serves_and_not_again_the_process_is_told(tmp_path):
+    ready = []
+    generations = Generations(
+        Store(tmp_path / ".likelier"), before_ready=lambda: ready.append(generations.ready)
+    )
+    generations.look()
+    assert ready == []
+    publish(tmp_path, "run-1")
+    generations.look()
+    publish(tmp_path, "run-2", AS_OF + MICROS_PER_DAY)
+    generations.look()
+    assert (ready, generations.loaded) == ([False], 2)
+
+
 def lost_model(store):
     model = bundle("churn")
     (store.root / "models" / "churn" / model.version / "model.txt").unlink()
