@@ -8,7 +8,7 @@ import os
 import resource
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -143,6 +143,26 @@ def test_whatever_queues_during_a_flush_goes_into_the_next(tmp_path):
 
     assert asyncio.run(taken()) == [1, 30]
     assert ids(tmp_path) == [str(n) for n in range(31)]
+
+
+def test_a_listener_that_waits_holds_up_its_own_events_and_nothing_else(tmp_path):
+    async def taken() -> tuple[bool, list[str]]:
+        gate, told = threading.Event(), []
+
+        def listener(events: Sequence[LiveEvent]) -> None:
+            assert gate.wait(10)
+            told.extend(each.id for each in events)
+
+        journal = Journal(tmp_path, [listener])
+        waiting = asyncio.create_task(journal.append([event(1), event(2)]))
+        await asyncio.sleep(0.05)
+        early = waiting.done()
+        gate.set()
+        assert await waiting == 2
+        journal.stop()
+        return early, told
+
+    assert asyncio.run(taken()) == (False, ["1", "2"])
 
 
 def test_an_id_under_way_is_acknowledged_only_with_the_first_of_its_kind(tmp_path):
