@@ -21,6 +21,7 @@ from serving.api import create_app
 from serving.launch import PROJECT_VARIABLE
 
 LOOKS_BEFORE_ALL = 1_000
+"""Searches among the younger objects before one among all; Python's own is 10."""
 
 
 def spare_collector() -> None:
